@@ -1,0 +1,61 @@
+/**
+ * CONNACK (MQTT 5.0 section 3.2), and the translation of its reason codes into the return codes of MQTT 3.1.1.
+ */
+import { checkFlags } from "./fixed-header.ts";
+import type { ProtocolLevel } from "./packet.ts";
+import { PacketType } from "./packet-type.ts";
+import { malformed, protocolError } from "./peer-error.ts";
+import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
+import type { Reader } from "./reader.ts";
+import { isReasonCodeOf, ReasonCode } from "./reason-code.ts";
+import type { Writer } from "./writer.ts";
+
+export interface Connack {
+  type: "connack";
+  sessionPresent: boolean;
+  /** A reason code of MQTT 5.0; a return code (0 to 5) where the level is 3 or 4. */
+  reasonCode: number;
+  properties: Properties;
+}
+
+export function decodeConnack(reader: Reader, flags: number, level: ProtocolLevel): Connack {
+  checkFlags(PacketType.CONNACK, flags, 0, "MQTT-2.1.3-1");
+  const acknowledgeFlags = reader.u8();
+  if (acknowledgeFlags > 1) throw malformed("MQTT-3.2.2-1", `Connect Acknowledge Flags ${acknowledgeFlags}`);
+  const reasonCode = reader.u8();
+  if (level === 5 && !isReasonCodeOf(PacketType.CONNACK, reasonCode)) {
+    throw protocolError("MQTT-3.2.2-8", `reason code 0x${reasonCode.toString(16)} in CONNACK`);
+  }
+  const sessionPresent = acknowledgeFlags === 1;
+  if (reasonCode !== 0 && sessionPresent) throw protocolError("MQTT-3.2.2-6", "Session Present with a refusal");
+  const properties = level === 5 ? decodeProperties(reader, PacketType.CONNACK) : {};
+  reader.finish();
+  return { type: "connack", sessionPresent, reasonCode, properties };
+}
+
+export function encodeConnack(writer: Writer, packet: Connack, level: ProtocolLevel): void {
+  const mark = writer.begin(PacketType.CONNACK << 4);
+  // MQTT 3.1 has no Session Present: its byte is reserved.
+  writer.u8(packet.sessionPresent && level !== 3 ? 1 : 0);
+  writer.u8(packet.reasonCode);
+  if (level === 5) encodeProperties(writer, packet.properties);
+  writer.finish(mark);
+}
+
+/** Return codes of MQTT 3.1.1 section 3.2.2.3. */
+const RETURN_CODES: readonly (readonly [reasonCode: number, returnCode: number])[] = [
+  [ReasonCode.Success, 0],
+  [ReasonCode.UnsupportedProtocolVersion, 1],
+  [ReasonCode.ClientIdentifierNotValid, 2],
+  [ReasonCode.ServerUnavailable, 3],
+  [ReasonCode.ServerBusy, 3],
+  [ReasonCode.BadUserNameOrPassword, 4],
+  [ReasonCode.NotAuthorized, 5],
+  [ReasonCode.BadAuthenticationMethod, 5],
+  [ReasonCode.Banned, 5],
+];
+
+/** The return code that says it to a 3.1 or 3.1.1 client; `undefined`: close without CONNACK [MQTT311-3.2.2-6]. */
+export function returnCodeOf(reasonCode: number): number | undefined {
+  return RETURN_CODES.find(([code]) => code === reasonCode)?.[1];
+}
