@@ -1,0 +1,340 @@
+/**
+ * The broker: a synchronous state machine without a platform (MQTT 5.0, 3.1.1 and 3.1).
+ *
+ * Inputs are the methods below, outputs go to the ports it was given. Contract with the host:
+ *   - one input at a time; a port never calls back during a call;
+ *   - bytes given to `receive` may be reused once it has returned;
+ *   - `settle` ends a turn: nothing is written to a wire before it, apart from what a very full turn writes early;
+ *   - `tick` is called when the moment that `settle` answered has come.
+ * No input throws: a peer's mistake ends that peer's connection, a bug of ours ends it too and is logged.
+ */
+
+import { Framer } from "./codec/framer.ts";
+import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
+import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
+import { ReasonCode, reasonCodeName } from "./codec/reason-code.ts";
+import { Connection, ConnectionState } from "./connection/connection.ts";
+import type { Verdict } from "./gate/provider.ts";
+import { disconnect, refuse, sayGoodbye } from "./handle/answer.ts";
+import { handleAuth } from "./handle/auth.ts";
+import { endConnection } from "./handle/closed.ts";
+import { handleConnect } from "./handle/connect.ts";
+import { handleDisconnect } from "./handle/disconnect.ts";
+import { handleDue } from "./handle/due.ts";
+import { handlePingreq } from "./handle/pingreq.ts";
+import { finishQos1, handlePuback } from "./handle/puback.ts";
+import { handlePubcomp } from "./handle/pubcomp.ts";
+import { handlePublish } from "./handle/publish.ts";
+import { handlePubrec } from "./handle/pubrec.ts";
+import { handlePubrel } from "./handle/pubrel.ts";
+import { handleSubscribe } from "./handle/subscribe.ts";
+import { publishStatistics } from "./handle/sys.ts";
+import { handleUnsubscribe } from "./handle/unsubscribe.ts";
+import { takeVerdict } from "./handle/verdict.ts";
+import type { BrokerConfig } from "./limits.ts";
+import type { Ports, Wire } from "./ports.ts";
+import { BrokerState } from "./state.ts";
+import type { Statistics } from "./statistics.ts";
+
+const CONNECT_FIRST_BYTE = PacketType.CONNECT << 4;
+
+export class Broker {
+  readonly #state: BrokerState;
+
+  constructor(config: BrokerConfig, ports: Ports, nowMs: number) {
+    this.#state = new BrokerState(config, ports, nowMs);
+    if (config.sysIntervalMs > 0) publishStatistics(this.#state);
+  }
+
+  get statistics(): Statistics {
+    return this.#state.statistics;
+  }
+
+  /** Network Connections open now. */
+  get connectionCount(): number {
+    return this.#state.connections.size;
+  }
+
+  get sessionCount(): number {
+    return this.#state.sessions.size;
+  }
+
+  /** A Network Connection was accepted. One too many is closed at the end of the turn. */
+  open(wire: Wire, nowMs: number): Connection {
+    const state = this.#state;
+    const { limits } = state.config;
+    state.nowMs = nowMs;
+    const connection = new Connection(wire, new Framer(limits.connectBytesMax), nowMs);
+    const isFull =
+      state.connections.size >= limits.connectionsMax || state.unauthenticated >= limits.unauthenticatedMax;
+    state.connections.add(connection);
+    state.statistics.connectionsOpened++;
+    if (isFull || state.stopping) {
+      connection.state = ConnectionState.Closed;
+      state.outboxes.closeAfterFlush(connection, ReasonCode.ServerBusy);
+      state.ports.log.write("warn", "connection-limit", { remoteAddress: wire.remoteAddress });
+      return connection;
+    }
+    state.unauthenticated++;
+    state.deadlines.set(connection.deadline, nowMs + limits.connectDeadlineMs);
+    return connection;
+  }
+
+  /** Bytes arrived on a connection. */
+  receive(connection: Connection, bytes: Uint8Array, nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    if (connection.state === ConnectionState.Closed || bytes.length === 0) return;
+    state.statistics.bytesReceived += bytes.length;
+    try {
+      if (connection.state === ConnectionState.AwaitVerdict) this.#hold(connection, bytes.slice());
+      else this.#run(connection, bytes);
+    } catch (error) {
+      this.#fail(connection, error);
+    }
+  }
+
+  /** The transport has passed on enough: the connection's backlog is below the low water mark. */
+  drained(connection: Connection, nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    connection.backlogBytes = 0;
+    if (!connection.congested) return;
+    connection.congested = false;
+    // A slow reader that reads is alive.
+    connection.lastReceivedMs = nowMs;
+    if (connection.state !== ConnectionState.AwaitVerdict) connection.wire.resume();
+    const { session } = connection;
+    if (session === null) return;
+    try {
+      state.outbound.pump(session, nowMs);
+    } catch (error) {
+      this.#fail(connection, error);
+    }
+  }
+
+  /** The Network Connection is gone, whoever closed it. */
+  closed(connection: Connection, nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    state.connections.delete(connection);
+    try {
+      endConnection(state, connection, true);
+    } catch (error) {
+      this.#report(connection, error);
+    }
+  }
+
+  /** The authority's answer to a request that it did not answer at once. */
+  verdict(requestId: number, verdict: Verdict, nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    const waiting = state.awaitingVerdict.get(requestId);
+    if (waiting === undefined) return;
+    try {
+      takeVerdict(state, requestId, verdict);
+      this.#release(waiting);
+    } catch (error) {
+      this.#fail(waiting, error);
+    }
+  }
+
+  /** Time has passed: everything due is done. */
+  tick(nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    for (let due = state.deadlines.popDue(nowMs); due !== undefined; due = state.deadlines.popDue(nowMs)) {
+      try {
+        handleDue(state, due);
+      } catch (error) {
+        state.ports.log.write("error", "bug", { where: due.kind, error: String(error) });
+      }
+    }
+  }
+
+  /** Ends a turn: every connection is written to once. Answers when `tick` is next needed; Infinity: not at all. */
+  settle(nowMs: number): number {
+    this.#state.nowMs = nowMs;
+    this.#state.outboxes.flush();
+    return this.#state.deadlines.nextAtMs;
+  }
+
+  /** Says goodbye to everybody and lets nobody in any more. Sessions and Wills stay as they are. */
+  stop(nowMs: number): void {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    state.stopping = true;
+    for (const connection of state.connections) {
+      if (connection.state === ConnectionState.Closed) continue;
+      sayGoodbye(state, connection);
+      endConnection(state, connection, true);
+    }
+  }
+
+  /** Runs the packets in `bytes` through their handlers, until there are no more or the connection has to wait. */
+  #run(connection: Connection, bytes: Uint8Array): void {
+    const state = this.#state;
+    const { framer } = connection;
+    if (
+      connection.state === ConnectionState.AwaitConnect &&
+      framer.heldBytes === 0 &&
+      bytes[0] !== CONNECT_FIRST_BYTE
+    ) {
+      throw protocolError("MQTT-3.1.0-1", `first byte 0x${bytes[0]!.toString(16)}, expected CONNECT`);
+    }
+    framer.feed(bytes);
+    let packets = 0;
+    while (framer.next()) {
+      packets++;
+      this.#dispatch(connection);
+      if (connection.state >= ConnectionState.AwaitVerdict && connection.state !== ConnectionState.Connected) {
+        if (connection.state === ConnectionState.Closed) break;
+        if (connection.state === ConnectionState.AwaitVerdict) {
+          this.#hold(connection, framer.takeUnread());
+          break;
+        }
+      }
+    }
+    framer.release();
+    if (packets === 0) return;
+    state.statistics.packetsReceived += packets;
+    connection.lastReceivedMs = state.nowMs;
+  }
+
+  #dispatch(connection: Connection): void {
+    const state = this.#state;
+    const { bytes, packetStart, bodyStart, bodyEnd } = connection.framer;
+    const firstByte = bytes[packetStart]!;
+    const type = firstByte >> 4;
+    if (connection.state !== ConnectionState.Connected) {
+      this.#dispatchUnauthenticated(connection, firstByte);
+      return;
+    }
+    if (type === PacketType.PUBLISH) {
+      handlePublish(state, connection, firstByte, bytes, bodyStart, bodyEnd);
+      return;
+    }
+    if (firstByte === PacketType.PUBACK << 4 && bodyEnd - bodyStart === 2) {
+      const packetId = (bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!;
+      if (packetId !== 0) {
+        finishQos1(state, connection, packetId);
+        return;
+      }
+    }
+    const { reader } = state;
+    reader.bind(bytes, bodyStart, bodyEnd);
+    const flags = firstByte & 0x0f;
+    switch (type) {
+      case PacketType.PUBACK:
+        return handlePuback(state, connection, reader, flags);
+      case PacketType.PUBREC:
+        return handlePubrec(state, connection, reader, flags);
+      case PacketType.PUBREL:
+        return handlePubrel(state, connection, reader, flags);
+      case PacketType.PUBCOMP:
+        return handlePubcomp(state, connection, reader, flags);
+      case PacketType.SUBSCRIBE:
+        return handleSubscribe(state, connection, reader, flags);
+      case PacketType.UNSUBSCRIBE:
+        return handleUnsubscribe(state, connection, reader, flags);
+      case PacketType.PINGREQ:
+        return handlePingreq(state, connection, reader, flags);
+      case PacketType.DISCONNECT:
+        return handleDisconnect(state, connection, reader, flags);
+      case PacketType.AUTH:
+        return handleAuth(state, connection, reader, flags);
+      case PacketType.CONNECT:
+        return handleConnect(state, connection, reader, flags);
+      case 0:
+        throw malformed("2.1.2", "Control Packet type 0");
+      default:
+        throw protocolError("4.13.1", `${PACKET_TYPE_NAMES[type]} is not for a client to send`);
+    }
+  }
+
+  /** Before CONNACK only CONNECT may come, and AUTH or DISCONNECT in the middle of an exchange [MQTT-3.1.2-30]. */
+  #dispatchUnauthenticated(connection: Connection, firstByte: number): void {
+    const state = this.#state;
+    const { bytes, bodyStart, bodyEnd } = connection.framer;
+    const { reader } = state;
+    const type = firstByte >> 4;
+    reader.bind(bytes, bodyStart, bodyEnd);
+    if (connection.state === ConnectionState.AwaitConnect) {
+      if (type !== PacketType.CONNECT) {
+        throw protocolError("MQTT-3.1.0-1", `${PACKET_TYPE_NAMES[type]} before CONNECT`);
+      }
+      handleConnect(state, connection, reader, firstByte & 0x0f);
+    } else if (type === PacketType.AUTH) {
+      handleAuth(state, connection, reader, firstByte & 0x0f);
+    } else if (type === PacketType.DISCONNECT) {
+      state.outboxes.closeAfterFlush(connection, ReasonCode.Success);
+      endConnection(state, connection, false);
+    } else {
+      throw protocolError("MQTT-3.1.2-30", `${PACKET_TYPE_NAMES[type]} in the middle of authentication`);
+    }
+  }
+
+  #hold(connection: Connection, bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const { heldInputBytesMax } = this.#state.config.limits;
+    if (connection.heldBytes + bytes.length > heldInputBytesMax) {
+      throw new PeerError(ReasonCode.QuotaExceeded, "3.1.4", `more than ${heldInputBytesMax} bytes before CONNACK`);
+    }
+    (connection.held ??= []).push(bytes);
+    connection.heldBytes += bytes.length;
+  }
+
+  /** Goes on with the input that waited for a verdict. */
+  #release(connection: Connection): void {
+    while (connection.held !== null && !isWaiting(connection)) {
+      const chunks = connection.held;
+      const chunk = chunks.shift()!;
+      connection.heldBytes -= chunk.length;
+      if (chunks.length === 0) connection.held = null;
+      this.#run(connection, chunk);
+      // `#run` may have held the rest of this chunk: it belongs in front of the others.
+      if (isWaiting(connection) && connection.held !== null && connection.held !== chunks)
+        connection.held.push(...chunks);
+    }
+    if (!isWaiting(connection) && !connection.congested) connection.wire.resume();
+  }
+
+  /** The one place where a peer's mistake is caught: one log line, the right answer, the end of the connection. */
+  #fail(connection: Connection, error: unknown): void {
+    const state = this.#state;
+    if (!(error instanceof PeerError)) {
+      this.#report(connection, error);
+      this.#answerFailure(connection, ReasonCode.ImplementationSpecificError, undefined);
+      return;
+    }
+    state.statistics.peerErrors++;
+    state.ports.log.write("warn", "peer-error", {
+      clientId: connection.session?.clientId ?? connection.connect?.clientId ?? "",
+      remoteAddress: connection.wire.remoteAddress,
+      reasonCode: error.reasonCode,
+      reason: reasonCodeName(error.reasonCode),
+      statement: error.statement,
+      found: error.message,
+    });
+    this.#answerFailure(connection, error.reasonCode, `${error.message} (${error.statement})`);
+  }
+
+  #answerFailure(connection: Connection, reasonCode: number, reasonString: string | undefined): void {
+    connection.framer.release();
+    try {
+      if (connection.state === ConnectionState.Connected) disconnect(this.#state, connection, reasonCode, reasonString);
+      else refuse(this.#state, connection, reasonCode, reasonString);
+    } catch (error) {
+      this.#report(connection, error);
+    }
+  }
+
+  #report(connection: Connection, error: unknown): void {
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#state.ports.log.write("error", "bug", { remoteAddress: connection.wire.remoteAddress, error: stack });
+  }
+}
+
+function isWaiting(connection: Connection): boolean {
+  return connection.state === ConnectionState.AwaitVerdict || connection.state === ConnectionState.Closed;
+}

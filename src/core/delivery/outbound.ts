@@ -1,0 +1,282 @@
+/**
+ * From "this receiver gets this message" to bytes in its outbox or a place in its queue (MQTT 5.0 sections 4.3, 4.9).
+ *
+ * Order: deliveries that are sent again, then the queue, then retained messages still to come. A new QoS 1 or 2 message
+ * goes straight out only if nothing of this waits and the window is open [MQTT-3.3.4-9]; QoS 0 never waits.
+ */
+import type { ApplicationMessage } from "../application-message.ts";
+import type { QoS } from "../codec/packet.ts";
+import { type HopProperties, publishFirstByte, writePublish } from "../codec/publish.ts";
+import { writePubrel } from "../codec/pubrel.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { BrokerConfig } from "../limits.ts";
+import { Delivery, DeliveryState } from "../session/inflight.ts";
+import type { Session } from "../session/session.ts";
+import type { Receiver } from "../session/subscription.ts";
+import type { Statistics } from "../statistics.ts";
+import { Frames } from "./frames.ts";
+import type { Outboxes } from "./outbox.ts";
+import { own } from "./own.ts";
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What became of one copy. */
+export const Outcome = { Taken: 0, Dropped: 1, Refused: 2 } as const;
+export type Outcome = (typeof Outcome)[keyof typeof Outcome];
+
+export class Outbound {
+  readonly #config: BrokerConfig;
+  readonly #outboxes: Outboxes;
+  readonly #statistics: Statistics;
+  readonly #frames = new Frames();
+  readonly #hop: HopProperties = { messageExpiryInterval: -1, topicAlias: 0, subscriptionIdentifiers: null };
+
+  constructor(config: BrokerConfig, outboxes: Outboxes, statistics: Statistics) {
+    this.#config = config;
+    this.#outboxes = outboxes;
+    this.#statistics = statistics;
+  }
+
+  /** Until `endFanOut`, one message goes to many receivers: it is encoded once per layout. */
+  beginFanOut(): void {
+    this.#frames.open();
+  }
+
+  endFanOut(): void {
+    this.#frames.close();
+  }
+
+  /** Hands one copy of an owned message (or, at QoS 0, a borrowed one) to a receiver. */
+  deliver(receiver: Receiver, message: ApplicationMessage, retain: boolean, nowMs: number): Outcome {
+    const { session } = receiver;
+    const { connection, grant } = session;
+    if (grant.deniesDeliveries && !grant.mayReceive(message.topicName.text)) {
+      this.#statistics.dropped.notAuthorized++;
+      return Outcome.Dropped;
+    }
+    // [MQTT-3.8.4-8]
+    const qos = message.qos < receiver.qos ? message.qos : receiver.qos;
+    if (qos === 0) return this.#deliverQos0(connection, receiver, message, retain, nowMs);
+    const { subscriptionIdentifiers, shareGroup } = receiver;
+    const delivery = new Delivery(own(message), qos, retain, subscriptionIdentifiers, shareGroup);
+    return this.handOver(session, delivery, nowMs);
+  }
+
+  /** Sends a delivery at once or queues it; used for new ones and for those that another session gave up. */
+  handOver(session: Session, delivery: Delivery, nowMs: number): Outcome {
+    const { connection } = session;
+    if (
+      connection !== null &&
+      !connection.congested &&
+      !session.hasBacklog &&
+      session.sentCount < connection.sendQuota &&
+      session.queuedBytes < this.#config.limits.queueBytesMax
+    ) {
+      session.queuedBytes += delivery.message.sizeBytes;
+      this.#sendFirst(connection, session, delivery, nowMs);
+      return Outcome.Taken;
+    }
+    return this.#enqueue(session, delivery, nowMs);
+  }
+
+  #deliverQos0(
+    connection: Connection | null,
+    receiver: Receiver,
+    message: ApplicationMessage,
+    retain: boolean,
+    nowMs: number,
+  ): Outcome {
+    if (connection === null) return Outcome.Dropped;
+    if (connection.congested) {
+      this.#statistics.dropped.congested++;
+      receiver.session.droppedMessages++;
+      return Outcome.Dropped;
+    }
+    this.#writePublish(connection, message, 0, 0, false, retain, receiver.subscriptionIdentifiers, nowMs);
+    return Outcome.Taken;
+  }
+
+  #enqueue(session: Session, delivery: Delivery, nowMs: number): Outcome {
+    const { limits, queueOverflow } = this.#config;
+    const size = delivery.message.sizeBytes;
+    const isFull = (): boolean =>
+      session.queueLength >= limits.queueMessagesMax || session.queuedBytes + size > limits.queueBytesMax;
+    if (isFull()) this.#dropExpired(session, nowMs);
+    // What would not fit even into an empty queue displaces nobody.
+    const fits = session.queuedBytes - (session.queue?.bytes ?? 0) + size <= limits.queueBytesMax;
+    while (isFull()) {
+      const oldest = queueOverflow === "drop-oldest" && fits ? session.queue?.shift() : undefined;
+      this.#statistics.dropped.queueFull++;
+      session.droppedMessages++;
+      if (oldest === undefined) return Outcome.Refused;
+      session.queuedBytes -= oldest.message.sizeBytes;
+    }
+    session.enqueue(delivery);
+    return Outcome.Taken;
+  }
+
+  /** Expired messages give their places back; looked for only when there are some. */
+  #dropExpired(session: Session, nowMs: number): void {
+    const { queue } = session;
+    if (queue === null || queue.nextExpiryMs > nowMs) return;
+    for (const { message } of queue.extract((delivery) => delivery.message.expiresAtMs <= nowMs)) {
+      session.queuedBytes -= message.sizeBytes;
+      this.#statistics.dropped.expired++;
+    }
+  }
+
+  /** First sending of a delivery whose bytes are counted: DUP 0, a new Packet Identifier. */
+  #sendFirst(connection: Connection, session: Session, delivery: Delivery, nowMs: number): void {
+    session.inflight.add(delivery);
+    delivery.state = delivery.qos === 1 ? DeliveryState.AwaitPuback : DeliveryState.AwaitPubrec;
+    if (!this.#writeDelivery(connection, delivery, false, nowMs)) {
+      // [MQTT-3.1.2-25]: too large for this client counts as delivered.
+      this.finish(session, delivery);
+      return;
+    }
+    delivery.sent = true;
+    session.sentCount++;
+  }
+
+  #writeDelivery(connection: Connection, delivery: Delivery, dup: boolean, nowMs: number): boolean {
+    const { message, qos, packetId, retain, subscriptionIdentifiers } = delivery;
+    return this.#writePublish(connection, message, qos, packetId, dup, retain, subscriptionIdentifiers, nowMs);
+  }
+
+  #writePublish(
+    connection: Connection,
+    message: ApplicationMessage,
+    qos: QoS,
+    packetId: number,
+    dup: boolean,
+    retain: boolean,
+    subscriptionIdentifiers: readonly number[] | null,
+    nowMs: number,
+  ): boolean {
+    const { packetBytesMax, outboundAliases } = connection;
+    const writer = this.#outboxes.writer(connection);
+    let topicBytes = message.topicName.bytes;
+    let hop: HopProperties | null = null;
+    let isNewAlias = false;
+    if (connection.protocolLevel === 5) {
+      hop = this.#hop;
+      hop.subscriptionIdentifiers = subscriptionIdentifiers;
+      hop.messageExpiryInterval =
+        // [MQTT-3.3.2-6]; rounded up, so that a message is never said to have expired while it has not.
+        message.expiresAtMs === Number.POSITIVE_INFINITY
+          ? -1
+          : Math.max(0, Math.ceil((message.expiresAtMs - nowMs) / 1000));
+      hop.topicAlias = 0;
+      if (outboundAliases !== null) {
+        hop.topicAlias = outboundAliases.assign(message.topicName);
+        isNewAlias = hop.topicAlias !== 0 && outboundAliases.isNew;
+        if (hop.topicAlias !== 0 && !isNewAlias) topicBytes = NO_BYTES;
+      }
+    }
+    const firstByte = publishFirstByte(qos, dup, retain);
+    const written =
+      this.#frames.isOpen && subscriptionIdentifiers === null && (hop === null || hop.topicAlias === 0)
+        ? this.#frames.write(writer, firstByte, packetId, message, hop, packetBytesMax)
+        : writePublish(writer, firstByte, packetId, topicBytes, message, hop, packetBytesMax);
+    if (!written) {
+      if (isNewAlias) outboundAliases!.withdraw(message.topicName);
+      this.#statistics.dropped.tooLarge++;
+      return false;
+    }
+    this.#statistics.publishSent++;
+    return true;
+  }
+
+  /** Ends a delivery that is in flight: acknowledged, or given up. */
+  finish(session: Session, delivery: Delivery): void {
+    session.inflight.remove(delivery);
+    session.queuedBytes -= delivery.message.sizeBytes;
+    if (delivery.sent) {
+      delivery.sent = false;
+      session.sentCount--;
+    }
+  }
+
+  /** Makes everything that was under way ready to be sent again on a new connection, in order [MQTT-4.4.0-1]. */
+  resume(session: Session): void {
+    const deliveries = session.inflight.inOrder();
+    session.sentCount = 0;
+    for (const delivery of deliveries) delivery.sent = false;
+    session.resend = deliveries.length === 0 ? null : deliveries;
+  }
+
+  /** Sends what waits, as far as window and socket allow. */
+  pump(session: Session, nowMs: number): void {
+    const { connection } = session;
+    if (connection === null) return;
+    if (session.resend !== null && !this.#pumpResend(connection, session, nowMs)) return;
+    if (session.queue !== null && !this.#pumpQueue(connection, session, nowMs)) return;
+    if (session.replays !== null) this.#pumpReplays(connection, session, nowMs);
+  }
+
+  #isOpen(connection: Connection, session: Session): boolean {
+    return !connection.congested && session.sentCount < connection.sendQuota;
+  }
+
+  #pumpResend(connection: Connection, session: Session, nowMs: number): boolean {
+    const resend = session.resend!;
+    let at = 0;
+    for (; at < resend.length; at++) {
+      const delivery = resend[at]!;
+      if (session.inflight.get(delivery.packetId) !== delivery) continue; // acknowledged meanwhile
+      if (connection.congested) break;
+      if (delivery.state === DeliveryState.AwaitPubcomp) {
+        // [MQTT-4.3.3-6]: after PUBREL never PUBLISH again; PUBREL needs no quota.
+        writePubrel(this.#outboxes.writer(connection), delivery.packetId);
+        continue;
+      }
+      if (session.sentCount >= connection.sendQuota) break;
+      if (!this.#writeDelivery(connection, delivery, true, nowMs)) {
+        this.finish(session, delivery);
+        continue;
+      }
+      delivery.sent = true;
+      session.sentCount++;
+    }
+    session.resend = at === resend.length ? null : resend.slice(at);
+    return session.resend === null;
+  }
+
+  #pumpQueue(connection: Connection, session: Session, nowMs: number): boolean {
+    const queue = session.queue!;
+    while (queue.length > 0) {
+      if (!this.#isOpen(connection, session)) return false;
+      const delivery = queue.shift()!;
+      const { message } = delivery;
+      if (message.expiresAtMs <= nowMs) {
+        // [MQTT-3.3.2-5]
+        session.queuedBytes -= message.sizeBytes;
+        this.#statistics.dropped.expired++;
+      } else if (session.grant.deniesDeliveries && !session.grant.mayReceive(message.topicName.text)) {
+        session.queuedBytes -= message.sizeBytes;
+        this.#statistics.dropped.notAuthorized++;
+      } else {
+        this.#sendFirst(connection, session, delivery, nowMs);
+      }
+    }
+    session.queue = null;
+    return true;
+  }
+
+  #pumpReplays(connection: Connection, session: Session, nowMs: number): void {
+    const replays = session.replays!;
+    for (let replay = replays[0]; replay !== undefined; replay = replays[0]) {
+      const { subscription, messages } = replay;
+      while (replay.next < messages.length) {
+        if (!this.#isOpen(connection, session) || session.queuedBytes >= this.#config.limits.queueBytesMax) return;
+        const message = messages[replay.next++]!;
+        // Replaced or deleted since: what came after it was delivered as it came.
+        if (message.expiresAtMs <= nowMs || !message.retainedNow) continue;
+        if (subscription.noLocal && message.publisherId === session.clientId) continue; // [MQTT-3.8.3-3]
+        this.deliver(subscription, message, true, nowMs);
+      }
+      replays.shift();
+    }
+    session.replays = null;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Where packets wait for the end of the turn: one write per connection per turn, never one per packet.
+ *
+ * A connection borrows a Writer from its first packet of a turn to the flush; a silent connection has none. A Writer that
+ * grew large is not kept. What the transport cannot pass on stays with it and counts as the connection's backlog.
+ */
+import { Writer } from "../codec/writer.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { Limits } from "../limits.ts";
+import type { Statistics } from "../statistics.ts";
+
+/** Written early once a turn has gathered this much for one connection, or what its high water mark allows. */
+const FLUSH_BYTES_MAX = 64 * 1024;
+const WRITER_BYTES_FIRST = 4 * 1024;
+/** Larger ones are left to the collector. */
+const WRITER_BYTES_KEPT_MAX = 256 * 1024;
+const WRITERS_KEPT_MAX = 256;
+
+export class Outboxes {
+  readonly #limits: Limits;
+  readonly #statistics: Statistics;
+  readonly #flushBytes: number;
+  readonly #free: Writer[] = [];
+  #waiting: Connection[] = [];
+
+  constructor(limits: Limits, statistics: Statistics) {
+    this.#limits = limits;
+    this.#statistics = statistics;
+    this.#flushBytes = Math.min(FLUSH_BYTES_MAX, limits.outboundHighWaterBytes);
+  }
+
+  /** Where the next packet for a connection is to be written. */
+  writer(connection: Connection): Writer {
+    const { outbox } = connection;
+    if (outbox !== null) {
+      if (outbox.length >= this.#flushBytes) this.#send(connection, outbox);
+      return outbox;
+    }
+    this.#waiting.push(connection);
+    return (connection.outbox = this.#free.pop() ?? new Writer(WRITER_BYTES_FIRST));
+  }
+
+  /** Has the transport of a connection closed at the end of the turn, after its packets. */
+  closeAfterFlush(connection: Connection, reasonCode: number): void {
+    connection.closeReason = reasonCode;
+    if (connection.outbox === null) this.writer(connection);
+  }
+
+  /** Ends the turn: writes every connection once. */
+  flush(): void {
+    while (this.#waiting.length > 0) {
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const connection of waiting) this.#flushOne(connection);
+    }
+  }
+
+  #flushOne(connection: Connection): void {
+    const outbox = connection.outbox!;
+    connection.outbox = null;
+    if (outbox.length > 0) this.#send(connection, outbox);
+    if (outbox.bytes.length <= WRITER_BYTES_KEPT_MAX && this.#free.length < WRITERS_KEPT_MAX) this.#free.push(outbox);
+    if (connection.closeReason !== -1) {
+      connection.wire.close(connection.closeReason);
+      connection.closeReason = -1;
+    }
+  }
+
+  #send(connection: Connection, outbox: Writer): void {
+    this.#statistics.bytesSent += outbox.length;
+    const backlog = connection.wire.send(outbox.view());
+    outbox.clear();
+    connection.backlogBytes = backlog;
+    if (backlog >= this.#limits.outboundHighWaterBytes && !connection.congested) {
+      connection.congested = true;
+      // Whoever does not read must not go on making the broker answer: acknowledgements would pile up.
+      connection.wire.pause();
+    }
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * A CONNECT that the authority has accepted (MQTT 5.0 sections 3.1.4 and 3.2): whose session it is, take-over, Clean Start,
+ * the Will, CONNACK, and what waited for the client.
+ */
+import { ApplicationMessage } from "../application-message.ts";
+import type { Connect, Will as ConnectWill } from "../codec/connect.ts";
+import { encodeProperties, type Properties } from "../codec/property.ts";
+import { ReasonCode } from "../codec/reason-code.ts";
+import { Writer } from "../codec/writer.ts";
+import { type Connection, ConnectionState } from "../connection/connection.ts";
+import { InboundAliases, OutboundAliases } from "../connection/topic-alias.ts";
+import { Deadline } from "../deadlines.ts";
+import { Grant } from "../gate/grant.ts";
+import type { PrincipalInit } from "../gate/provider.ts";
+import { NEVER_EXPIRES, Session } from "../session/session.ts";
+import type { Will } from "../session/will.ts";
+import type { BrokerState } from "../state.ts";
+import { answer, disconnect, refuse } from "./answer.ts";
+import { endConnection, endSession } from "./closed.ts";
+
+/** What a session belongs to: provider and identity, so that equal ids of two providers are two owners. */
+export function ownerOf(principal: PrincipalInit): string {
+  return `${principal.provider ?? ""}\u0000${principal.id}`;
+}
+
+/** Puts a principal's rights and expiry in force on a connection. */
+export function adoptPrincipal(
+  state: BrokerState,
+  connection: Connection,
+  session: Session,
+  principal: PrincipalInit,
+): void {
+  connection.principal = principal;
+  session.grant = new Grant(principal.permissions);
+  if (principal.expiresAtMs !== undefined) {
+    connection.principalDeadline ??= new Deadline<Connection>("principal", connection);
+    state.deadlines.set(connection.principalDeadline, principal.expiresAtMs);
+  } else if (connection.principalDeadline !== null) {
+    state.deadlines.remove(connection.principalDeadline);
+  }
+}
+
+export function acceptConnect(
+  state: BrokerState,
+  connection: Connection,
+  principal: PrincipalInit,
+  authenticationData: Uint8Array | undefined,
+): void {
+  const connect = connection.connect!;
+  const grant = new Grant(principal.permissions);
+  const owner = ownerOf(principal);
+  if (state.stopping) return refuse(state, connection, ReasonCode.ServerUnavailable);
+  const present = state.sessions.get(connect.clientId);
+  if (present !== undefined && present.owner !== owner) {
+    return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "the session belongs to somebody else");
+  }
+  if (connect.will !== undefined) {
+    const { topicName, qos, retain } = connect.will;
+    if (!grant.mayPublish(topicName, qos, retain)) {
+      return refuse(state, connection, ReasonCode.NotAuthorized, "the Will is not allowed");
+    }
+  }
+  // [MQTT-3.1.4-3]; ends the session too where it was to end with its connection.
+  const rival = present?.connection;
+  if (rival !== null && rival !== undefined) {
+    disconnect(state, rival, ReasonCode.SessionTakenOver, "another connection uses this client id");
+  }
+  if (connect.cleanStart) {
+    const old = state.sessions.get(connect.clientId);
+    if (old !== undefined) endSession(state, old); // [MQTT-3.1.2-4]
+  }
+  const resumed = state.sessions.get(connect.clientId); // [MQTT-3.1.2-5]
+  const session = resumed ?? new Session(connect.clientId, owner, grant); // [MQTT-3.1.2-6]
+  attach(state, connection, session, principal, connect);
+  if (!sendConnack(state, connection, session, connect, resumed !== undefined, authenticationData)) {
+    // A client that takes no CONNACK cannot be told anything.
+    state.outboxes.closeAfterFlush(connection, ReasonCode.PacketTooLarge);
+    endConnection(state, connection, false);
+    return;
+  }
+  state.outbound.resume(session);
+  state.outbound.pump(session, state.nowMs);
+}
+
+/** Makes the session the connection's and the connection the session's. */
+function attach(
+  state: BrokerState,
+  connection: Connection,
+  session: Session,
+  principal: PrincipalInit,
+  connect: Connect,
+): void {
+  const { limits, capabilities } = state.config;
+  const { properties } = connect;
+  state.sessions.set(session.clientId, session);
+  state.offline.delete(session);
+  if (session.willDeadline !== null) state.deadlines.remove(session.willDeadline); // [MQTT-3.1.3-9]
+  if (session.expiryDeadline !== null) state.deadlines.remove(session.expiryDeadline);
+  session.connection = connection;
+  session.connectionNumber++;
+  session.inboundQos2Count = 0;
+  session.expiryInterval = Math.min(requestedExpiry(connect), expiryIntervalMax(state, principal));
+  session.will = connect.will === undefined ? null : willOf(state, session.clientId, connect.will);
+  state.unauthenticated--;
+  connection.state = ConnectionState.Connected;
+  connection.session = session;
+  connection.connect = null;
+  connection.exchange = null;
+  connection.framer.packetBytesMax = limits.packetBytesMax;
+  connection.sendQuota = Math.min(properties.receiveMaximum ?? 65_535, limits.inflightMax);
+  if (connection.protocolLevel === 5) {
+    if (limits.topicAliasMaximum > 0) connection.inboundAliases = new InboundAliases(limits.topicAliasMaximum);
+    const aliases = Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasOutboundMax);
+    if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+  }
+  const keepAlive = serverKeepAlive(connect, capabilities.serverKeepAliveMax) ?? connect.keepAlive;
+  connection.keepAliveMs = keepAlive * 1500;
+  connection.lastReceivedMs = state.nowMs;
+  if (keepAlive === 0) state.deadlines.remove(connection.deadline);
+  else state.deadlines.set(connection.deadline, state.nowMs + connection.keepAliveMs);
+  adoptPrincipal(state, connection, session, principal);
+}
+
+function requestedExpiry(connect: Connect): number {
+  if (connect.protocolLevel === 5) return connect.properties.sessionExpiryInterval ?? 0;
+  return connect.cleanStart ? 0 : NEVER_EXPIRES; // [MQTT311-3.1.2-6]
+}
+
+function expiryIntervalMax(state: BrokerState, principal: PrincipalInit): number {
+  return Math.min(
+    state.config.capabilities.sessionExpiryIntervalMax,
+    principal.sessionExpiryIntervalMax ?? NEVER_EXPIRES,
+  );
+}
+
+/** The Keep Alive the broker wants instead of the client's; only MQTT 5.0 clients can be told. */
+function serverKeepAlive(connect: Connect, max: number): number | undefined {
+  if (connect.protocolLevel !== 5 || max === 0) return undefined;
+  return connect.keepAlive === 0 || connect.keepAlive > max ? max : undefined;
+}
+
+function willOf(state: BrokerState, clientId: string, will: ConnectWill): Will {
+  const { willDelayInterval, messageExpiryInterval, ...carried } = will.properties;
+  const writer = new Writer();
+  const message = new ApplicationMessage();
+  encodeProperties(writer, carried);
+  // `encodeProperties` writes the length first; a message carries the list without it.
+  const list = writer.view().slice();
+  let start = 1;
+  while (list[start - 1]! >= 0x80) start++;
+  message.publisherId = clientId;
+  message.topicName = state.topics.internText(will.topicName);
+  message.qos = will.qos;
+  message.retain = will.retain;
+  message.properties = list;
+  message.propertiesStart = start;
+  message.propertiesEnd = list.length;
+  message.payload = will.payload;
+  message.payloadEnd = will.payload.length;
+  message.owned = true;
+  return {
+    message,
+    messageExpiryInterval: messageExpiryInterval ?? -1,
+    delayInterval: willDelayInterval ?? 0,
+  };
+}
+
+function sendConnack(
+  state: BrokerState,
+  connection: Connection,
+  session: Session,
+  connect: Connect,
+  sessionPresent: boolean,
+  authenticationData: Uint8Array | undefined,
+): boolean {
+  const properties =
+    connection.protocolLevel === 5 ? connackProperties(state, connection, session, connect, authenticationData) : {};
+  return answer(state, connection, { type: "connack", sessionPresent, reasonCode: ReasonCode.Success, properties });
+}
+
+/** What the client has to know; whatever equals its default is left out, so that CONNACK fits a tiny client. */
+function connackProperties(
+  state: BrokerState,
+  connection: Connection,
+  session: Session,
+  connect: Connect,
+  authenticationData: Uint8Array | undefined,
+): Properties {
+  const { limits, capabilities } = state.config;
+  const properties: Properties = { maximumPacketSize: limits.packetBytesMax };
+  if (session.expiryInterval !== requestedExpiry(connect)) properties.sessionExpiryInterval = session.expiryInterval;
+  if (connect.assignedClientId === true) properties.assignedClientIdentifier = session.clientId; // [MQTT-3.1.3-7]
+  const keepAlive = serverKeepAlive(connect, capabilities.serverKeepAliveMax);
+  if (keepAlive !== undefined) properties.serverKeepAlive = keepAlive;
+  if (limits.receiveMaximum !== 65_535) properties.receiveMaximum = limits.receiveMaximum;
+  if (limits.topicAliasMaximum !== 0) properties.topicAliasMaximum = limits.topicAliasMaximum;
+  if (capabilities.maximumQos !== 2) properties.maximumQos = capabilities.maximumQos; // [MQTT-3.2.2-9]
+  if (!capabilities.retainAvailable) properties.retainAvailable = 0;
+  if (!capabilities.wildcardSubscriptionAvailable) properties.wildcardSubscriptionAvailable = 0;
+  if (!capabilities.subscriptionIdentifiersAvailable) properties.subscriptionIdentifiersAvailable = 0;
+  if (!capabilities.sharedSubscriptionAvailable) properties.sharedSubscriptionAvailable = 0;
+  if (connect.properties.requestResponseInformation === 1 && capabilities.responseInformationPrefix !== "") {
+    properties.responseInformation = capabilities.responseInformationPrefix + session.clientId; // [MQTT-3.1.2-28]
+  }
+  if (connection.authenticationMethod !== undefined) {
+    properties.authenticationMethod = connection.authenticationMethod; // [MQTT-4.12.0-5]
+    if (authenticationData !== undefined) properties.authenticationData = authenticationData;
+  }
+  return properties;
+}

@@ -1,0 +1,51 @@
+/** What happens when a deadline has come (MQTT 5.0 sections 3.1.2.10, 3.1.2.11.2, 3.1.3.2.2, 4.12). */
+import { ReasonCode } from "../codec/reason-code.ts";
+import { type Connection, ConnectionState } from "../connection/connection.ts";
+import type { Deadline } from "../deadlines.ts";
+import type { RetainedEntry } from "../router/retained.ts";
+import type { Session } from "../session/session.ts";
+import type { BrokerState } from "../state.ts";
+import { disconnect, refuse } from "./answer.ts";
+import { endSession, publishWill } from "./closed.ts";
+import { publishStatistics } from "./sys.ts";
+
+export function handleDue(state: BrokerState, deadline: Deadline): void {
+  switch (deadline.kind) {
+    case "connection":
+      return connectionDue(state, deadline.target as Connection);
+    case "exchange":
+      return disconnect(
+        state,
+        deadline.target as Connection,
+        ReasonCode.NotAuthorized,
+        "re-authentication took too long",
+      );
+    case "principal":
+      return disconnect(state, deadline.target as Connection, ReasonCode.NotAuthorized, "credentials have expired");
+    case "session":
+      return endSession(state, deadline.target as Session);
+    case "will":
+      return publishWill(state, deadline.target as Session);
+    case "retained": {
+      const { message } = deadline.target as RetainedEntry;
+      state.retained.delete(message.topicName.text);
+      state.statistics.dropped.expired++;
+      return;
+    }
+    case "sys":
+      return publishStatistics(state);
+  }
+}
+
+/** The connect deadline of a newcomer, the keep alive of a client [MQTT-3.1.2-22]. */
+function connectionDue(state: BrokerState, connection: Connection): void {
+  if (connection.state !== ConnectionState.Connected) {
+    state.ports.log.write("info", "connect-timeout", { remoteAddress: connection.wire.remoteAddress });
+    refuse(state, connection, ReasonCode.NotAuthorized, "no successful CONNECT in time");
+    return;
+  }
+  const dueAtMs = connection.lastReceivedMs + connection.keepAliveMs;
+  // Moved only now: a packet is received far more often than a deadline comes.
+  if (dueAtMs > state.nowMs) state.deadlines.set(connection.deadline, dueAtMs);
+  else disconnect(state, connection, ReasonCode.KeepAliveTimeout);
+}

@@ -1,0 +1,57 @@
+/** UNSUBSCRIBE (MQTT 5.0 section 3.10.4): exact filters are removed; deliveries already begun are finished [MQTT-3.10.4-3]. */
+import type { Reader } from "../codec/reader.ts";
+import { ReasonCode } from "../codec/reason-code.ts";
+import { parseTopicFilter } from "../codec/topic.ts";
+import { decodeUnsubscribe } from "../codec/unsubscribe.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { Session } from "../session/session.ts";
+import type { Subscription } from "../session/subscription.ts";
+import type { BrokerState } from "../state.ts";
+import { answer } from "./answer.ts";
+
+export function handleUnsubscribe(state: BrokerState, connection: Connection, reader: Reader, flags: number): void {
+  const { packetId, topicFilters } = decodeUnsubscribe(reader, flags, connection.protocolLevel);
+  const session = connection.session!;
+  const reasonCodes = topicFilters.map((filter) => unsubscribe(state, session, filter));
+  answer(state, connection, { type: "unsuback", packetId, reasonCodes, properties: {} }); // [MQTT-3.10.4-4]
+}
+
+function unsubscribe(state: BrokerState, session: Session, filter: string): number {
+  const subscription = session.subscriptions?.get(filter);
+  if (subscription !== undefined) {
+    removeSubscription(state, session, subscription);
+    return ReasonCode.Success;
+  }
+  const isFilter = parseTopicFilter(filter, state.config.limits.topicLevelsMax) !== undefined;
+  return isFilter ? ReasonCode.NoSubscriptionExisted : ReasonCode.TopicFilterInvalid;
+}
+
+function removeSubscription(state: BrokerState, session: Session, subscription: Subscription): void {
+  const subscriptions = session.subscriptions!;
+  subscriptions.delete(subscription.filter);
+  if (subscriptions.size === 0) session.subscriptions = null;
+  state.router.remove(subscription);
+  if (session.replays === null) return;
+  // [MQTT-3.10.4-2]
+  session.replays = session.replays.filter((replay) => replay.subscription !== subscription);
+  if (session.replays.length === 0) session.replays = null;
+}
+
+/** Removes the subscriptions that the session's grant no longer covers, and lowers the QoS of the others to what it grants. */
+export function dropUncoveredSubscriptions(state: BrokerState, session: Session): void {
+  if (session.subscriptions === null) return;
+  for (const subscription of [...session.subscriptions.values()]) {
+    const { topicFilter, shareGroup, qos } = subscription;
+    const granted = session.grant.maySubscribe(topicFilter, shareGroup?.shareName ?? "", qos);
+    if (granted === -1) {
+      removeSubscription(state, session, subscription);
+      state.ports.log.write("info", "subscription-revoked", {
+        clientId: session.clientId,
+        filter: subscription.filter,
+      });
+    } else if (granted !== qos) {
+      subscription.qos = granted;
+      state.router.touch();
+    }
+  }
+}

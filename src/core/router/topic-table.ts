@@ -1,0 +1,80 @@
+/**
+ * Topic Names by their bytes: a bounded cache that turns the bytes of a PUBLISH into a `Topic`, checked once, with its
+ * route. A hit needs no decoding, no UTF-8 check and no walk through the tree.
+ *
+ * Direct-mapped: a newcomer takes the slot of whoever was there, so the table can never grow. Long names are not kept.
+ */
+import type { TopicName } from "../application-message.ts";
+import { checkTopicNameBytes } from "../codec/topic.ts";
+import { checkUtf8, decodeUtf8, encodeUtf8 } from "../codec/utf8.ts";
+import type { Route } from "./router.ts";
+
+const SLOTS = 16_384;
+/** Names longer than this are looked up in the tree every time. */
+const CACHED_BYTES_MAX = 256;
+
+export class Topic implements TopicName {
+  readonly bytes: Uint8Array;
+  readonly hash: number;
+  /** Kept by the router; valid while `routeVersion` is the router's version. */
+  route: Route | null = null;
+  routeVersion = -1;
+  #text: string | undefined;
+
+  constructor(bytes: Uint8Array, hash: number) {
+    this.bytes = bytes;
+    this.hash = hash;
+  }
+
+  get text(): string {
+    return (this.#text ??= decodeUtf8(this.bytes, 0, this.bytes.length));
+  }
+
+  /** Whether the name begins with "$" (section 4.7.2). */
+  get isReserved(): boolean {
+    return this.bytes[0] === 0x24;
+  }
+}
+
+export class TopicTable {
+  readonly #slots: (Topic | undefined)[] = new Array(SLOTS).fill(undefined);
+  readonly #levelsMax: number;
+
+  constructor(levelsMax: number) {
+    this.#levelsMax = levelsMax;
+  }
+
+  /** The topic whose name is bytes[start, end). Throws a PeerError where that is no Topic Name. */
+  intern(bytes: Uint8Array, start: number, end: number): Topic {
+    let hash = 0x811c9dc5;
+    for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+    const slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
+    const known = this.#slots[slot];
+    if (known !== undefined && known.hash === hash && equalBytes(known.bytes, bytes, start, end)) return known;
+    checkTopicNameBytes(bytes, start, end, this.#levelsMax);
+    checkUtf8(bytes, start, end);
+    const topic = new Topic(copyOf(bytes, start, end), hash);
+    if (end - start <= CACHED_BYTES_MAX) this.#slots[slot] = topic;
+    return topic;
+  }
+
+  /** The topic of a name that the broker made or has checked. */
+  internText(text: string): Topic {
+    const bytes = encodeUtf8(text);
+    return this.intern(bytes, 0, bytes.length);
+  }
+}
+
+function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start);
+  for (let at = start; at < end; at++) copy[at - start] = bytes[at]!;
+  return copy;
+}
+
+function equalBytes(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  const length = end - start;
+  if (known.length !== length) return false;
+  // From the end: names of one application differ there first.
+  for (let at = length - 1; at >= 0; at--) if (known[at] !== bytes[start + at]) return false;
+  return true;
+}

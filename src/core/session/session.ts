@@ -1,0 +1,78 @@
+/**
+ * Session State (MQTT 5.0 section 4.1): what outlives the Network Connection.
+ *
+ * Invariant: `connection` is the one connection that speaks for the session, or null while the client is away; whoever
+ * replaces it ends the old one first. Tables are made when first needed: most sessions of a large broker are silent.
+ */
+
+import type { ApplicationMessage } from "../application-message.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { Deadline } from "../deadlines.ts";
+import type { Grant } from "../gate/grant.ts";
+import { type Delivery, Inflight } from "./inflight.ts";
+import { OutboundQueue } from "./outbound-queue.ts";
+import type { Subscription } from "./subscription.ts";
+import type { Will } from "./will.ts";
+
+/** Session Expiry Interval that means never (section 3.1.2.11.2). */
+export const NEVER_EXPIRES = 0xffffffff;
+
+/** Retained messages still to be sent for one subscription; a message replaced meanwhile was delivered live. */
+export interface RetainedReplay {
+  readonly subscription: Subscription;
+  readonly messages: readonly ApplicationMessage[];
+  next: number;
+}
+
+export class Session {
+  readonly clientId: string;
+  /** Provider and principal that the session belongs to. */
+  readonly owner: string;
+  connection: Connection | null = null;
+  grant: Grant;
+  /** Seconds. */
+  expiryInterval = 0;
+  will: Will | null = null;
+  subscriptions: Map<string, Subscription> | null = null;
+  readonly inflight = new Inflight();
+  /** Deliveries under way that are to be sent again on the present connection, oldest first. */
+  resend: Delivery[] | null = null;
+  queue: OutboundQueue | null = null;
+  replays: RetainedReplay[] | null = null;
+  /** Deliveries whose PUBLISH uses send quota of the present connection (section 4.9). */
+  sentCount = 0;
+  /** Bytes of messages in flight and queued. */
+  queuedBytes = 0;
+  /** QoS 2 Packet Identifiers of the client between PUBLISH and PUBREL, each with the number of the connection it came on. */
+  inboundQos2: Map<number, number> | null = null;
+  /** Raised with every connection: quotas do not outlive one (section 4.9). */
+  connectionNumber = 0;
+  /** Those of `inboundQos2` that came on the present connection. */
+  inboundQos2Count = 0;
+  expiryDeadline: Deadline<Session> | null = null;
+  willDeadline: Deadline<Session> | null = null;
+  droppedMessages = 0;
+  /** Stamp and place that the router uses to find overlapping subscriptions. */
+  routeStamp = 0;
+  routeIndex = 0;
+
+  constructor(clientId: string, owner: string, grant: Grant) {
+    this.clientId = clientId;
+    this.owner = owner;
+    this.grant = grant;
+  }
+
+  get queueLength(): number {
+    return this.queue === null ? 0 : this.queue.length;
+  }
+
+  /** Whether something waits that has to go out before anything newer. */
+  get hasBacklog(): boolean {
+    return this.queueLength > 0 || this.resend !== null;
+  }
+
+  enqueue(delivery: Delivery): void {
+    (this.queue ??= new OutboundQueue()).push(delivery);
+    this.queuedBytes += delivery.message.sizeBytes;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Subscriptions (MQTT 5.0 section 3.8.3.1 and 4.8) and what delivery needs to know of whoever receives a message.
+ */
+import type { QoS } from "../codec/packet.ts";
+import type { Session } from "./session.ts";
+
+/**
+ * One copy of a message goes to one receiver: a subscription, or what several overlapping subscriptions of one session
+ * come to (highest QoS, all identifiers).
+ */
+export interface Receiver {
+  readonly session: Session;
+  readonly qos: QoS;
+  readonly retainAsPublished: boolean;
+  /** Replaced, never changed: deliveries keep the list they began with. */
+  readonly subscriptionIdentifiers: readonly number[] | null;
+  readonly shareGroup: ShareGroup | null;
+  /** Who receives what the session itself published: this receiver, less its No Local subscriptions; `null`: nobody. */
+  readonly forOwn: Receiver | null;
+}
+
+/** The members of one Shared Subscription; router/shared.ts owns its rules. */
+export interface ShareGroup {
+  readonly shareName: string;
+  readonly topicFilter: string;
+  readonly members: Subscription[];
+  /** Index of the member whose turn is next. */
+  next: number;
+}
+
+export class Subscription implements Receiver {
+  readonly session: Session;
+  /** As subscribed to, `$share/name/` included: the key in the session. */
+  readonly filter: string;
+  /** What topics are matched with. */
+  readonly topicFilter: string;
+  qos: QoS;
+  noLocal: boolean;
+  retainAsPublished: boolean;
+  subscriptionIdentifiers: readonly number[] | null;
+  shareGroup: ShareGroup | null = null;
+  /** Place in the list of its tree node or share group; kept by the router. */
+  index = -1;
+
+  constructor(session: Session, filter: string, topicFilter: string) {
+    this.session = session;
+    this.filter = filter;
+    this.topicFilter = topicFilter;
+    this.qos = 0;
+    this.noLocal = false;
+    this.retainAsPublished = false;
+    this.subscriptionIdentifiers = null;
+  }
+
+  get forOwn(): Receiver | null {
+    return this.noLocal ? null : this;
+  }
+}
