@@ -1,0 +1,142 @@
+/**
+ * Embedding: a broker inside another Bun program, with or without listeners.
+ *
+ *   const broker = await createBroker({ listeners: ["mqtt://127.0.0.1:1883"] });
+ *   ...
+ *   await broker.close();
+ *
+ * Every option has the default that the command line has, but for the listeners: an embedded broker opens none unasked.
+ */
+import { Broker } from "../core/broker.ts";
+import { allowAll } from "../core/gate/allow-all.ts";
+import {
+  type BrokerConfig,
+  type Capabilities,
+  DEFAULT_BROKER_CONFIG,
+  type Limits,
+  type QueueOverflow,
+} from "../core/limits.ts";
+import type { AuthHost, Log } from "../core/ports.ts";
+import type { Statistics } from "../core/statistics.ts";
+import { type Listener, parseListenerUrl } from "../listener-url.ts";
+import { connectInProcess, type InProcessConnection } from "./in-process.ts";
+import { listenTcp, type RunningListener } from "./tcp.ts";
+import { nowMs, Turn } from "./turn.ts";
+import { listenWebSocket } from "./websocket.ts";
+
+export interface CreateBrokerOptions {
+  /** URLs such as `mqtt://127.0.0.1:1883` or `ws://127.0.0.1:8083/mqtt`; port 0 takes any free one. Default: none. */
+  readonly listeners?: readonly string[];
+  readonly limits?: Partial<Limits>;
+  readonly capabilities?: Partial<Capabilities>;
+  readonly queueOverflow?: QueueOverflow;
+  /** Milliseconds between rounds of $SYS messages; 0 none. */
+  readonly sysIntervalMs?: number;
+  /** What $SYS/broker/version says. */
+  readonly version?: string;
+  /** Who decides about clients. Default: everybody may do everything, whatever the listener. */
+  readonly auth?: AuthHost;
+  /** Default: nothing is logged. */
+  readonly log?: Log;
+}
+
+export interface RunningBroker {
+  /** The listeners' URLs, with the ports that were bound. */
+  readonly urls: readonly string[];
+  readonly statistics: Readonly<Statistics>;
+  readonly connectionCount: number;
+  /** A connection of this very process; speak MQTT on it, CONNECT first. */
+  connect(): InProcessConnection;
+  /**
+   * Stops: no new connections, DISCONNECT 0x8B to MQTT 5.0 clients, what is written is flushed. Resolves when every
+   * connection is closed, cutting the ones that take longer than `timeoutMs`.
+   */
+  close(timeoutMs?: number): Promise<void>;
+}
+
+const CLOSE_TIMEOUT_MS = 5_000;
+const CLIENT_ID_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const SILENT: Log = { write() {} };
+
+/** 21 characters of 62: 125 random bits. */
+function randomClientId(): string {
+  let id = "";
+  while (id.length < 21) {
+    for (const byte of crypto.getRandomValues(new Uint8Array(32))) {
+      // 248 is the largest multiple of 62 in a byte: above it the first letters would be favoured.
+      if (byte < 248 && id.length < 21) id += CLIENT_ID_ALPHABET[byte % 62];
+    }
+  }
+  return id;
+}
+
+/** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
+export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
+  const config: BrokerConfig = {
+    limits: { ...DEFAULT_BROKER_CONFIG.limits, ...options.limits },
+    capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
+    queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
+    sysIntervalMs: options.sysIntervalMs ?? DEFAULT_BROKER_CONFIG.sysIntervalMs,
+    version: options.version ?? DEFAULT_BROKER_CONFIG.version,
+  };
+  const listeners = (options.listeners ?? []).map(readListener);
+  const ports = { auth: options.auth ?? allowAll, log: options.log ?? SILENT, ids: { clientId: randomClientId } };
+  const broker = new Broker(config, ports, nowMs());
+  const turn = new Turn(broker);
+  const running: RunningListener[] = [];
+  try {
+    for (const listener of listeners) running.push(start(listener, broker, turn, config.limits));
+  } catch (error) {
+    for (const listener of running) listener.stop();
+    turn.stop();
+    throw error;
+  }
+  turn.schedule();
+  return {
+    urls: running.map((listener) => listener.url),
+    get statistics() {
+      return broker.statistics;
+    },
+    get connectionCount() {
+      return broker.connectionCount;
+    },
+    connect: () => connectInProcess(broker, turn),
+    close: (timeoutMs = CLOSE_TIMEOUT_MS) => close(broker, turn, running, timeoutMs),
+  };
+}
+
+/** A listener that could not be started; the message says which and why. */
+export class ListenError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "ListenError";
+  }
+}
+
+function readListener(url: string): Listener {
+  const parsed = parseListenerUrl(url);
+  if (!parsed.ok) throw new ListenError(`${url}: expected ${parsed.expected}`);
+  return parsed.listener;
+}
+
+function start(listener: Listener, broker: Broker, turn: Turn, limits: Limits): RunningListener {
+  try {
+    if (listener.transport === "ws") return listenWebSocket(listener, broker, turn, limits);
+    return listenTcp(listener, broker, turn, limits.outboundLowWaterBytes);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? String(error);
+    const why = code === "EADDRINUSE" ? "another program has this address" : code;
+    throw new ListenError(`${listener.url}: cannot listen: ${why}; choose another one with --listen`);
+  }
+}
+
+async function close(broker: Broker, turn: Turn, running: RunningListener[], timeoutMs: number): Promise<void> {
+  for (const listener of running) listener.stop();
+  broker.stop(nowMs());
+  turn.settle();
+  const cutAtMs = nowMs() + timeoutMs;
+  // The transports report each close to the broker, which counts.
+  while (broker.connectionCount > 0 && nowMs() < cutAtMs) await Bun.sleep(5);
+  for (const listener of running) listener.destroyAll();
+  turn.stop();
+}
