@@ -5,7 +5,7 @@
  * Exit codes: 0 after a stop that was asked for, 1 where a listener cannot be had, 2 for a mistake in the configuration.
  */
 import { readFileSync } from "node:fs";
-import { anonymousHost } from "./bun/anonymous-host.ts";
+import allowAll from "../plugins/allow-all.ts";
 import { createBroker, ListenError, type RunningBroker } from "./bun/create-broker.ts";
 import { createLog, stderrSink } from "./bun/log.ts";
 import type { Config } from "./config.ts";
@@ -36,6 +36,20 @@ async function run(config: Config): Promise<void> {
   const broker = await start(config, log);
   stopOnSignal(broker, log);
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
+  console.log(nextSteps(config));
+}
+
+/** What a newcomer has now, and the one thing to type for each next step. */
+function nextSteps(config: Config): string {
+  const { anonymous } = config.auth;
+  const who =
+    anonymous === "nowhere" ? "nobody comes in: auth.anonymous is nowhere" : "clients come in without a password";
+  return [
+    `  ${who}; sessions and retained messages are kept in memory`,
+    "  another address    --listen mqtt://127.0.0.1:1884 (again for each listener)",
+    "  the whole network  --listen mqtt://0.0.0.0:1883 --set auth.anonymous=everywhere",
+    "  every setting      --help, or a file: --config rqtt.toml",
+  ].join("\n");
 }
 
 async function start(config: Config, log: Log): Promise<RunningBroker> {
@@ -47,7 +61,8 @@ async function start(config: Config, log: Log): Promise<RunningBroker> {
       queueOverflow: config.queueOverflow,
       sysIntervalMs: config.sys.intervalMs,
       version: `rqtt ${VERSION}`,
-      auth: anonymousHost(config.auth.anonymous),
+      // "loopback" and "everywhere" differ in which listeners the configuration allows.
+      plugins: config.auth.anonymous === "nowhere" ? [] : [{ plugin: allowAll }],
       log,
     });
   } catch (error) {

@@ -21,6 +21,7 @@ import type { Statistics } from "../core/statistics.ts";
 import { type Listener, parseListenerUrl } from "../listener-url.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
 import { listenTcp, type RunningListener } from "./tcp.ts";
+import { closeChain, createChain, PluginHost, type PluginUse } from "./plugin-host.ts";
 import { nowMs, Turn } from "./turn.ts";
 import { listenWebSocket } from "./websocket.ts";
 
@@ -34,8 +35,8 @@ export interface CreateBrokerOptions {
   readonly sysIntervalMs?: number;
   /** What $SYS/broker/version says. */
   readonly version?: string;
-  /** Who decides about clients. Default: everybody may do everything, whatever the listener. */
-  readonly auth?: AuthHost;
+  /** Who decides about clients: plugins, asked in this order. Default: everybody may do everything, whatever the listener. */
+  readonly plugins?: readonly PluginUse[];
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -80,8 +81,16 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     version: options.version ?? DEFAULT_BROKER_CONFIG.version,
   };
   const listeners = (options.listeners ?? []).map(readListener);
-  const ports = { auth: options.auth ?? allowAll, log: options.log ?? SILENT, ids: { clientId: randomClientId } };
-  const broker = new Broker(config, ports, nowMs());
+  const log = options.log ?? SILENT;
+  const chain = options.plugins === undefined ? undefined : await createChain(options.plugins, log);
+  const auth: AuthHost =
+    chain === undefined
+      ? allowAll
+      : new PluginHost(chain, log, (requestId, verdict) => {
+          broker.verdict(requestId, verdict, nowMs());
+          turn.schedule();
+        });
+  const broker: Broker = new Broker(config, { auth, log, ids: { clientId: randomClientId } }, nowMs());
   const turn = new Turn(broker);
   const running: RunningListener[] = [];
   try {
@@ -89,6 +98,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
   } catch (error) {
     for (const listener of running) listener.stop();
     turn.stop();
+    if (chain !== undefined) await closeChain(chain, log);
     throw error;
   }
   turn.schedule();
@@ -101,7 +111,10 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
       return broker.connectionCount;
     },
     connect: () => connectInProcess(broker, turn),
-    close: (timeoutMs = CLOSE_TIMEOUT_MS) => close(broker, turn, running, timeoutMs),
+    async close(timeoutMs = CLOSE_TIMEOUT_MS) {
+      await close(broker, turn, running, timeoutMs);
+      if (chain !== undefined) await closeChain(chain, log);
+    },
   };
 }
 

@@ -1,0 +1,105 @@
+/**
+ * A broker under test as a process of its own: a free loopback port, a temporary folder, ready, and gone afterwards.
+ *
+ * Invariant: every process started here is ended by its own id, at the latest when this process exits.
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Subprocess } from "bun";
+
+const READY_LIMIT_MS = 15_000;
+const STOP_LIMIT_MS = 3_000;
+
+/** How to start one broker program. */
+export interface Broker {
+  readonly name: string;
+  readonly version: string;
+  /** Writes what configuration the program needs into `folder` and answers its command line. */
+  command(port: number, folder: string): string[];
+  /** Start of the line on standard output that means ready; without one, ready means that it accepts a connection. */
+  readonly readyLine: string | null;
+}
+
+export interface RunningBroker {
+  readonly port: number;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+/** Each with its folder. */
+const running = new Map<Subprocess, string>();
+
+export async function startBroker(broker: Broker): Promise<RunningBroker> {
+  const folder = mkdtempSync(join(tmpdir(), "rqtt-bench-"));
+  const port = freePort();
+  const errorPath = join(folder, "stderr.log");
+  const child = Bun.spawn(broker.command(port, folder), {
+    cwd: folder,
+    stdin: "ignore",
+    stdout: broker.readyLine === null ? "ignore" : "pipe",
+    stderr: Bun.file(errorPath),
+  });
+  running.set(child, folder);
+  async function stop(): Promise<void> {
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
+    await child.exited;
+    clearTimeout(timer);
+    running.delete(child);
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const ready = broker.readyLine === null ? accepts(port) : printsLine(child, broker.readyLine);
+  const failed = child.exited.then((status) => `ended with status ${status}`);
+  const late = Bun.sleep(READY_LIMIT_MS).then(() => `was not ready after ${READY_LIMIT_MS / 1000} seconds`);
+  const problem = await Promise.race([ready, failed, late]);
+  if (problem === null) return { port, pid: child.pid, stop };
+  const said = readFileSync(errorPath, "utf8").trim().split("\n").slice(-5).join("\n");
+  await stop();
+  throw new Error(`${broker.name} ${problem}\n${said}`);
+}
+
+/** For a process that must exit now: leaves nothing behind that was started here. */
+export function killBrokers(): void {
+  for (const [child, folder] of running) {
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = probe;
+  probe.stop(true);
+  return port;
+}
+
+async function accepts(port: number): Promise<null> {
+  for (;;) {
+    try {
+      const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } });
+      socket.end();
+      return null;
+    } catch {
+      await Bun.sleep(20);
+    }
+  }
+}
+
+/** Waits for the line, and goes on reading so that the pipe never fills. */
+async function printsLine(child: Subprocess, start: string): Promise<null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  async function read(): Promise<void> {
+    let text = "";
+    let seen = false;
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout as ReadableStream<Uint8Array>) {
+      if (seen) continue;
+      text += decoder.decode(chunk, { stream: true });
+      seen = text.split("\n").some((line) => line.startsWith(start));
+      if (seen) resolve(null);
+    }
+  }
+  void read();
+  return promise;
+}

@@ -1,0 +1,132 @@
+/**
+ * One scenario against one broker, several times over, and the medians of it.
+ *
+ * Every run has a fresh broker process and a fresh load generator process, so that no run inherits heap or compiled code.
+ */
+import { join } from "node:path";
+import { type Broker, type RunningBroker, startBroker } from "./broker-process.ts";
+import type { LoadResult } from "./load-run.ts";
+import { residentMemory } from "./process-meter.ts";
+
+export interface LoadOptions {
+  readonly scenario: string;
+  readonly messages: number;
+  readonly window: number;
+  readonly protocolLevel: string;
+  readonly warmUpMessages: number;
+}
+
+export interface Run {
+  readonly memoryStartBytes: number;
+  readonly load: LoadResult;
+}
+
+/** The medians of a broker's runs; every field on its own. */
+export interface Measurement {
+  readonly broker: string;
+  readonly version: string;
+  readonly runs: number;
+  readonly cpuMicrosPerMessage: number;
+  readonly cpuMicrosPerDelivery: number;
+  readonly messagesPerSecond: number;
+  readonly deliveriesPerSecond: number;
+  readonly memoryStartBytes: number;
+  readonly memoryAverageBytes: number;
+  readonly memoryPeakBytes: number;
+  readonly seconds: number;
+  readonly latencyP50Micros: number | null;
+  readonly latencyP99Micros: number | null;
+  readonly generatorCpuMicrosPerMessage: number;
+  readonly generatorHeadroom: number;
+  readonly failures: readonly string[];
+}
+
+export async function runOnce(
+  broker: Broker,
+  options: LoadOptions,
+  onProgress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<Run> {
+  const started = await startBroker(broker);
+  try {
+    const memoryStartBytes = residentMemory(started.pid)?.nowBytes ?? 0;
+    return { memoryStartBytes, load: await generate(started, options, onProgress, signal) };
+  } finally {
+    await started.stop();
+  }
+}
+
+export function medianOf(broker: Broker, runs: readonly Run[]): Measurement {
+  const loads = runs.map((run) => run.load);
+  const of = (pick: (load: LoadResult) => number) => median(loads.map(pick));
+  const latency = loads.every((load) => load.latency !== null);
+  return {
+    broker: broker.name,
+    version: broker.version,
+    runs: runs.length,
+    cpuMicrosPerMessage: of((load) => load.broker!.cpuMicros / load.messages),
+    cpuMicrosPerDelivery: of((load) => load.broker!.cpuMicros / load.deliveries),
+    messagesPerSecond: of((load) => load.messagesPerSecond),
+    deliveriesPerSecond: of((load) => load.deliveriesPerSecond),
+    memoryStartBytes: median(runs.map((run) => run.memoryStartBytes)),
+    memoryAverageBytes: of((load) => load.broker!.memoryAverageBytes),
+    memoryPeakBytes: of((load) => load.broker!.memoryPeakBytes),
+    seconds: of((load) => load.seconds),
+    latencyP50Micros: latency ? of((load) => load.latency!.p50Micros) : null,
+    latencyP99Micros: latency ? of((load) => load.latency!.p99Micros) : null,
+    generatorCpuMicrosPerMessage: of((load) => load.generator.cpuMicros / load.messages),
+    generatorHeadroom: of((load) => 1 - load.generator.mainThreadShare),
+    failures: loads.flatMap(failuresOf),
+  };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+async function generate(
+  broker: RunningBroker,
+  options: LoadOptions,
+  onProgress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<LoadResult> {
+  const flags = {
+    port: broker.port,
+    messages: options.messages,
+    window: options.window,
+    protocol: options.protocolLevel,
+    "warm-up": options.warmUpMessages,
+    "broker-pid": broker.pid,
+  };
+  const generator = Bun.spawn(
+    [
+      process.execPath,
+      join(import.meta.dir, "load-generator.ts"),
+      options.scenario,
+      ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`),
+      "--progress",
+    ],
+    { stdin: "ignore", stdout: "pipe", stderr: "pipe", signal },
+  );
+  let complaint = "";
+  async function readProgress(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of generator.stderr) {
+      for (const line of decoder.decode(chunk).split("\n").filter(Boolean)) {
+        if (Number.isNaN(Number(line))) complaint += `${line}\n`;
+        else onProgress(Number(line));
+      }
+    }
+  }
+  const [output] = await Promise.all([generator.stdout.text(), readProgress(), generator.exited]);
+  if (output === "") throw new Error(`the load generator failed: ${complaint}`);
+  return JSON.parse(output) as LoadResult;
+}
+
+function failuresOf(load: LoadResult): string[] {
+  const faults = Object.entries(load.faults).filter(([, count]) => count > 0);
+  const counted = faults.map(([fault, count]) => `${count.toLocaleString("en")} ${fault}`);
+  return load.failure === null ? counted : [load.failure, ...counted];
+}

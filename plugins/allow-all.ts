@@ -1,0 +1,14 @@
+/**
+ * Lets every client in, with every right. For development, and for listeners that only this machine reaches.
+ *
+ * Credentials are not looked at; a client that names an Authentication Method is refused, since none is owned here.
+ */
+import type { AuthPlugin } from "../src/core/gate/provider.ts";
+
+export default {
+  apiVersion: 1,
+  name: "allow-all",
+  create: () => ({
+    connect: () => ({ do: "accept", principal: { id: "anonymous", permissions: "everything" } }),
+  }),
+} satisfies AuthPlugin;

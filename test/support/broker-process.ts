@@ -1,0 +1,172 @@
+/**
+ * The real broker as a process of its own, on free loopback ports, for tests that need sockets, signals or exit codes.
+ *
+ * Invariant: `startBroker` resolves when every listener accepts (the ready line) and rejects with what the process wrote when it
+ * ends before that. Each broker has its own temporary folder, which is its working directory and goes away with it.
+ * RQTT_TEST_BROKER=mosquitto runs the same tests against Debian's mosquitto: the way to tell a wrong test from a wrong broker.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createConnection, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type LineProcess, startLineProcess } from "./line-process.ts";
+
+export interface BrokerProcess {
+  readonly pid: number;
+  readonly tcpUrl: string;
+  readonly tcpPort: number;
+  readonly wsUrl: string;
+  readonly wsPort: number;
+  /** Its working directory; removed by `stop` and `kill`. */
+  readonly folder: string;
+  /** Exit code, however the process ends. */
+  readonly exited: Promise<number>;
+  readonly stdoutLines: readonly string[];
+  stderr(): string;
+  /** SIGTERM; resolves with the exit code. */
+  stop(): Promise<number>;
+  /** SIGKILL; resolves when the process is gone. */
+  kill(): Promise<void>;
+}
+
+export interface BrokerProcessOptions {
+  /** Listener URLs; a port of 0 is replaced by a free one. */
+  readonly listeners?: readonly string[];
+  /** `memory`, or a folder. */
+  readonly store?: string;
+  /** Configuration values by path, given as `--set path=value`. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** Flags after all others. */
+  readonly flags?: readonly string[];
+  /** Added to the environment of the test runner, of which no RQTT_ variable is passed on. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export const brokerUnderTest: "rqtt" | "mosquitto" =
+  process.env["RQTT_TEST_BROKER"] === "mosquitto" ? "mosquitto" : "rqtt";
+
+const MAIN = join(import.meta.dir, "..", "..", "src", "main.ts");
+const READY = "rqtt ready";
+const DEFAULT_LISTENERS = ["mqtt://127.0.0.1:0", "ws://127.0.0.1:0/mqtt"];
+
+export async function startBroker(options: BrokerProcessOptions = {}): Promise<BrokerProcess> {
+  if (brokerUnderTest === "mosquitto") return startMosquitto();
+  const folder = await mkdtemp(join(tmpdir(), "rqtt-test-"));
+  // --no-orphans: the broker ends when the test runner does, even when that was killed.
+  const command = [process.execPath, "--no-orphans", MAIN];
+  for (const listener of options.listeners ?? DEFAULT_LISTENERS) command.push("--listen", listener);
+  command.push("--store", options.store ?? "memory");
+  for (const [path, value] of Object.entries(options.settings ?? {})) command.push("--set", `${path}=${value}`);
+  command.push(...(options.flags ?? []));
+  const child = startLineProcess(command, { cwd: folder, env: { ...cleanEnvironment(), ...options.env } });
+  return whenReady(child, folder, async () => {
+    const line = await child.line((text) => text.startsWith(READY));
+    return line.slice(READY.length).trim().split(/\s+/);
+  });
+}
+
+/** The broker refuses RQTT_ variables that it does not know, and those it knows would change what is tested. */
+function cleanEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("RQTT_")));
+}
+
+/** Debian's mosquitto with the same two listeners, everything in memory. */
+async function startMosquitto(): Promise<BrokerProcess> {
+  const folder = await mkdtemp(join(tmpdir(), "rqtt-test-"));
+  const [tcpPort, wsPort] = await freePorts();
+  const configFile = join(folder, "mosquitto.conf");
+  const config = [
+    `listener ${tcpPort} 127.0.0.1`,
+    `listener ${wsPort} 127.0.0.1`,
+    "protocol websockets",
+    "allow_anonymous true",
+    "persistence false",
+    "max_queued_messages 20000",
+    "log_dest stderr",
+    "user root",
+  ];
+  await writeFile(configFile, `${config.join("\n")}\n`);
+  // It logs line by line on standard error only; `exec` keeps the process id.
+  const child = startLineProcess(["sh", "-c", 'exec /usr/sbin/mosquitto -c "$0" 2>&1', configFile], { cwd: folder });
+  return whenReady(child, folder, async () => {
+    await child.line((text) => text.endsWith(" running"));
+    return [`mqtt://127.0.0.1:${tcpPort}`, `ws://127.0.0.1:${wsPort}/mqtt`];
+  });
+}
+
+async function whenReady(
+  child: LineProcess,
+  folder: string,
+  listeners: () => Promise<readonly string[]>,
+): Promise<BrokerProcess> {
+  const end = async (signal: NodeJS.Signals): Promise<number> => {
+    child.signal(signal);
+    const code = await child.exited;
+    await rm(folder, { recursive: true, force: true });
+    return code;
+  };
+  try {
+    const urls = await listeners();
+    const tcpUrl = urls.find((url) => url.startsWith("mqtt://")) ?? "";
+    const wsUrl = urls.find((url) => url.startsWith("ws://")) ?? "";
+    return {
+      pid: child.pid,
+      tcpUrl,
+      tcpPort: portOf(tcpUrl),
+      wsUrl,
+      wsPort: portOf(wsUrl),
+      folder,
+      exited: child.exited,
+      stdoutLines: child.lines,
+      stderr: child.stderr,
+      stop: () => end("SIGTERM"),
+      kill: async () => void (await end("SIGKILL")),
+    };
+  } catch (error) {
+    await end("SIGKILL");
+    throw error;
+  }
+}
+
+function portOf(url: string): number {
+  return url === "" ? 0 : Number(new URL(url).port);
+}
+
+/**
+ * For `beforeEach` of a suite that shares one broker: the same broker as long as it accepts. A test that times out takes every child
+ * process of the runner with it; the next test then gets a new broker instead of the blame.
+ */
+export async function sameOrNewBroker(current: BrokerProcess | undefined): Promise<BrokerProcess> {
+  return current !== undefined && (await accepts(current.tcpPort)) ? current : startBroker();
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+/** Two ports that were free a moment ago, both held until both are known so that they differ. */
+async function freePorts(): Promise<readonly [number, number]> {
+  const servers = [createServer(), createServer()] as const;
+  const [first, second] = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once("error", reject);
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            if (address === null || typeof address === "string") reject(new Error("no port"));
+            else resolve(address.port);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
+  return [first!, second!];
+}
