@@ -71,6 +71,10 @@ function randomClientId(): string {
   return id;
 }
 
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
+
 /** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
 export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
   const config: BrokerConfig = {
@@ -90,7 +94,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
           broker.verdict(requestId, verdict, nowMs());
           turn.schedule();
         });
-  const broker: Broker = new Broker(config, { auth, log, ids: { clientId: randomClientId } }, nowMs());
+  const broker: Broker = new Broker(config, { auth, log, ids: { clientId: randomClientId, seed: randomSeed } }, nowMs());
   const turn = new Turn(broker);
   const running: RunningListener[] = [];
   try {

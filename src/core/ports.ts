@@ -66,6 +66,8 @@ export interface AuthHost {
 export interface Ids {
   /** A Client Identifier that nobody else has: at least 96 random bits, 1 to 23 characters of 0-9a-zA-Z. */
   clientId(): string;
+  /** 32 random bits, asked for once: keeps hash tables out of the reach of peers that know the code. */
+  seed(): number;
 }
 
 export interface Ports {

@@ -60,8 +60,8 @@ export class Router implements MatchVisitor {
   /** Ordinary and shared subscriptions held. */
   subscriptionCount = 0;
 
-  constructor(levelsMax: number) {
-    this.#tree = new TopicTree(levelsMax);
+  constructor(levelsMax: number, seed: number) {
+    this.#tree = new TopicTree(levelsMax, seed);
   }
 
   /** A subscription's options changed in place. */

@@ -60,8 +60,8 @@ export interface MatchVisitor {
 
 const NOTHING = new Uint8Array(0);
 
-function hashLevel(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
+function hashLevel(bytes: Uint8Array, start: number, end: number, seed: number): number {
+  let hash = seed;
   for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   return hash ^ (hash >>> 15);
 }
@@ -89,11 +89,14 @@ export class TopicTree {
   /** Level boundaries and hashes of the topic being matched; level i is bytes[starts[i], starts[i + 1] - 1). */
   readonly #starts: Int32Array;
   readonly #hashes: Int32Array;
+  readonly #seed: number;
   #levels = 0;
   #topic: Uint8Array = NOTHING;
   #visitor: MatchVisitor | null = null;
 
-  constructor(levelsMax: number) {
+  /** `seed` is not known to peers, so that they cannot choose levels that crowd one place of a table. */
+  constructor(levelsMax: number, seed: number) {
+    this.#seed = seed | 0;
     this.#starts = new Int32Array(levelsMax + 1);
     this.#hashes = new Int32Array(levelsMax);
   }
@@ -103,14 +106,14 @@ export class TopicTree {
     const starts = this.#starts;
     let levels = 0;
     let start = 0;
-    let hash = 0x811c9dc5;
+    let hash = this.#seed;
     for (let at = 0; at <= topicName.length; at++) {
       const byte = at < topicName.length ? topicName[at]! : SLASH;
       if (byte === SLASH) {
         starts[levels] = start;
         this.#hashes[levels++] = hash ^ (hash >>> 15);
         start = at + 1;
-        hash = 0x811c9dc5;
+        hash = this.#seed;
       } else {
         hash = Math.imul(hash ^ byte, 0x01000193);
       }
@@ -177,11 +180,11 @@ export class TopicTree {
       if (filter[start] === PLUS) return node.plus;
       if (filter[start] === HASH) return node.multi;
     }
-    return findChild(node, hashLevel(filter, start, end), filter, start, end);
+    return findChild(node, hashLevel(filter, start, end, this.#seed), filter, start, end);
   }
 
   #addChild(node: TreeNode, filter: Uint8Array, start: number, end: number): TreeNode {
-    const child = new TreeNode(node, filter, start, end, hashLevel(filter, start, end));
+    const child = new TreeNode(node, filter, start, end, hashLevel(filter, start, end, this.#seed));
     if (end - start === 1 && filter[start] === PLUS) node.plus = child;
     else if (end - start === 1 && filter[start] === HASH) node.multi = child;
     else insertChild(node, child);

@@ -1,0 +1,219 @@
+/** The plugin host: every request gets one verdict, and whatever a provider does wrong keeps the client out. */
+import { describe, expect, test } from "bun:test";
+import { closeChain, createChain, PluginHost } from "../../src/bun/plugin-host.ts";
+import type { AuthPlugin, Provider, Verdict } from "../../src/core/gate/provider.ts";
+import type { AuthRequest } from "../../src/core/ports.ts";
+
+const logged: { event: string; fields: Record<string, unknown> }[] = [];
+const log = {
+  write: (_level: string, event: string, fields: Record<string, unknown>) => void logged.push({ event, fields }),
+};
+
+const accept: Verdict = { do: "accept", principal: { id: "p", permissions: "everything" } };
+const skip: Verdict = { do: "skip" };
+
+function plugin(name: string, provider: Provider): AuthPlugin {
+  return { apiVersion: 1, name, create: () => provider };
+}
+
+function request(changes: Partial<AuthRequest> = {}): AuthRequest {
+  return {
+    id: 1,
+    exchangeId: 1,
+    phase: "connect",
+    protocolLevel: 5,
+    clientId: "c",
+    cleanStart: true,
+    username: "canary-user",
+    password: new TextEncoder().encode("canary-password"),
+    authenticationMethod: undefined,
+    authenticationData: undefined,
+    userProperties: [],
+    will: undefined,
+    remoteAddress: "192.0.2.1",
+    listener: "test://",
+    current: undefined,
+    ...changes,
+  };
+}
+
+/** A host over these providers, with the verdicts that came later. */
+async function hostOf(...providers: Provider[]) {
+  const chain = await createChain(
+    providers.map((provider, at) => ({ plugin: plugin(`p${at}`, provider) })),
+    log,
+  );
+  const later: [number, Verdict][] = [];
+  let arrived = Promise.withResolvers<void>();
+  const host = new PluginHost(chain, log, (id, verdict) => {
+    later.push([id, verdict]);
+    arrived.resolve();
+    arrived = Promise.withResolvers<void>();
+  });
+  return { host, chain, later, next: () => arrived.promise };
+}
+
+describe("the chain", () => {
+  test("is asked in order until one does not skip, and the accepting provider's name is on the principal", async () => {
+    const asked: number[] = [];
+    const provider = (at: number, verdict: Verdict): Provider => ({
+      connect: () => {
+        asked.push(at);
+        return verdict;
+      },
+    });
+    const { host } = await hostOf(provider(0, skip), {}, provider(2, accept), provider(3, skip));
+    expect(host.ask(request())).toMatchObject({ do: "accept", principal: { id: "p", provider: "p2" } });
+    expect(asked).toEqual([0, 2]);
+  });
+
+  test("that skips to its end refuses, and so does an empty one", async () => {
+    for (const providers of [[], [{ connect: () => skip }, { connect: async () => skip }]]) {
+      const { host, later, next } = await hostOf(...providers);
+      const arrived = next();
+      const verdict = host.ask(request());
+      if (verdict === undefined) await arrived;
+      expect(verdict ?? later[0]![1]).toMatchObject({ do: "refuse", because: "not-authorized" });
+    }
+  });
+
+  test("a refusal is final: the next provider is not asked", async () => {
+    const { host } = await hostOf(
+      { connect: () => ({ do: "refuse", because: "bad-credentials" }) },
+      { connect: () => accept },
+    );
+    expect(host.ask(request())).toEqual({ do: "refuse", because: "bad-credentials" });
+  });
+
+  test("goes on with the next provider when one skips late", async () => {
+    const { host, later, next } = await hostOf({ connect: async () => skip }, { connect: () => accept });
+    const arrived = next();
+    expect(host.ask(request({ id: 7 }))).toBeUndefined();
+    await arrived;
+    expect(later).toMatchObject([[7, { do: "accept", principal: { provider: "p1" } }]]);
+  });
+
+  test("two providers cannot own one Authentication Method, and what was made is closed again", async () => {
+    let closed = 0;
+    const provider: Provider = { methods: ["M"], close: () => void closed++ };
+    await expect(hostOf(provider, provider)).rejects.toThrow("both want Authentication Method M");
+    await Promise.resolve();
+    expect(closed).toBe(1);
+  });
+
+  test("a provider that cannot close does not keep the others open", async () => {
+    let closed = 0;
+    const { chain } = await hostOf({ close: () => Promise.reject(new Error("no")) }, { close: () => void closed++ });
+    await closeChain(chain, log);
+    expect(closed).toBe(1);
+  });
+});
+
+describe("what is no verdict keeps the client out", () => {
+  const junk: [string, () => unknown][] = [
+    ["undefined", () => undefined],
+    ["a boolean", () => true],
+    ["an unknown word", () => ({ do: "allow" })],
+    ["a refusal without a known reason", () => ({ do: "refuse", because: "because" })],
+    ["an accept without a principal", () => ({ do: "accept" })],
+    ["a principal without an id", () => ({ do: "accept", principal: { id: "", permissions: "everything" } })],
+    ["a principal without permissions", () => ({ do: "accept", principal: { id: "a" } })],
+    [
+      "an expiry that is no number",
+      () => ({ do: "accept", principal: { ...accept, id: "a", expiresAtMs: Number.NaN } }),
+    ],
+    ["continue from connect", () => ({ do: "continue" })],
+    [
+      "a throw",
+      () => {
+        throw new Error("broken");
+      },
+    ],
+    ["a rejection", () => Promise.reject(new Error("broken"))],
+    ["a promise of junk", () => Promise.resolve("yes")],
+  ];
+
+  test.each(junk)("%s", async (_name, answer) => {
+    logged.length = 0;
+    const { host, later, next } = await hostOf({ connect: () => answer() as Verdict }, { connect: () => accept });
+    const arrived = next();
+    const verdict = host.ask(request());
+    if (verdict === undefined) await arrived;
+    expect(verdict ?? later[0]![1]).toMatchObject({ do: "refuse", because: "unavailable" });
+    expect(logged).toHaveLength(1);
+    expect(JSON.stringify(logged)).not.toContain("canary");
+  });
+});
+
+describe("exchanges", () => {
+  test("go to the owner of the method, step by step, on one object", async () => {
+    const steps: (string | undefined)[] = [];
+    const { host } = await hostOf(
+      { connect: () => accept },
+      {
+        methods: ["M"],
+        exchange: () => ({
+          step: (data) => {
+            steps.push(data === undefined ? undefined : new TextDecoder().decode(data));
+            return steps.length < 3 ? { do: "continue", data: Uint8Array.of(steps.length) } : accept;
+          },
+        }),
+      },
+    );
+    const ask = (phase: AuthRequest["phase"], text?: string) =>
+      host.ask(
+        request({
+          phase,
+          authenticationMethod: "M",
+          authenticationData: text === undefined ? undefined : new TextEncoder().encode(text),
+        }),
+      );
+    expect(ask("connect")).toEqual({ do: "continue", data: Uint8Array.of(1) });
+    expect(ask("continue", "two")).toEqual({ do: "continue", data: Uint8Array.of(2) });
+    expect(ask("continue", "three")).toMatchObject({ do: "accept", principal: { provider: "p1" } });
+    expect(steps).toEqual([undefined, "two", "three"]);
+  });
+
+  test("a method that nobody owns is a bad method, whatever connect would say", async () => {
+    const { host } = await hostOf({ connect: () => accept });
+    expect(host.ask(request({ authenticationMethod: "M" }))).toMatchObject({ do: "refuse", because: "bad-method" });
+  });
+
+  test("skip from an exchange, and a provider that cannot begin one, keep the client out", async () => {
+    const skips: Provider = { methods: ["M"], exchange: () => ({ step: () => skip }) };
+    const throws: Provider = {
+      methods: ["N"],
+      exchange: () => {
+        throw new Error("broken");
+      },
+    };
+    const { host } = await hostOf(skips, throws);
+    for (const authenticationMethod of ["M", "N"]) {
+      const verdict = host.ask(request({ authenticationMethod, exchangeId: 2 }));
+      expect(verdict).toMatchObject({ do: "refuse", because: "unavailable" });
+    }
+  });
+
+  test("a client that leaves aborts what runs, and the late answer is nobody's", async () => {
+    let aborted = 0;
+    const answer = Promise.withResolvers<Verdict>();
+    const { host, later } = await hostOf({
+      methods: ["M"],
+      exchange: () => ({
+        step: (_data, signal) => {
+          signal.addEventListener("abort", () => aborted++);
+          return answer.promise;
+        },
+        abort: () => void aborted++,
+      }),
+    });
+    expect(host.ask(request({ authenticationMethod: "M" }))).toBeUndefined();
+    host.abandon(1);
+    expect(aborted).toBe(2);
+    answer.resolve(accept);
+    await answer.promise;
+    await Promise.resolve();
+    // The core ignores a verdict that it no longer waits for; one at most may come.
+    expect(later.length).toBeLessThanOrEqual(1);
+  });
+});
