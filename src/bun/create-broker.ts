@@ -20,8 +20,8 @@ import type { AuthHost, Log } from "../core/ports.ts";
 import type { Statistics } from "../core/statistics.ts";
 import { type Listener, parseListenerUrl } from "../listener-url.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
-import { listenTcp, type RunningListener } from "./tcp.ts";
 import { closeChain, createChain, PluginHost, type PluginUse } from "./plugin-host.ts";
+import { listenTcp, type RunningListener } from "./tcp.ts";
 import { nowMs, Turn } from "./turn.ts";
 import { listenWebSocket } from "./websocket.ts";
 
@@ -94,7 +94,11 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
           broker.verdict(requestId, verdict, nowMs());
           turn.schedule();
         });
-  const broker: Broker = new Broker(config, { auth, log, ids: { clientId: randomClientId, seed: randomSeed } }, nowMs());
+  const broker: Broker = new Broker(
+    config,
+    { auth, log, ids: { clientId: randomClientId, seed: randomSeed } },
+    nowMs(),
+  );
   const turn = new Turn(broker);
   const running: RunningListener[] = [];
   try {

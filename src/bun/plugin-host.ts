@@ -55,7 +55,8 @@ export async function createChain(uses: readonly PluginUse[], log: Log): Promise
   const chain: ChainLink[] = [];
   try {
     for (const { plugin, config } of uses) {
-      if (plugin.apiVersion !== 1) throw new Error(`plugin ${plugin.name}: apiVersion ${plugin.apiVersion}, expected 1`);
+      if (plugin.apiVersion !== 1)
+        throw new Error(`plugin ${plugin.name}: apiVersion ${plugin.apiVersion}, expected 1`);
       const provider = await plugin.create(config, services(plugin.name, log));
       checkMethods(chain, plugin.name, provider);
       chain.push({ name: plugin.name, provider });
@@ -80,7 +81,8 @@ export async function closeChain(chain: readonly ChainLink[], log: Log): Promise
 function checkMethods(chain: readonly ChainLink[], name: string, provider: Provider): void {
   for (const method of provider.methods ?? []) {
     const owner = chain.find((link) => link.provider.methods?.includes(method));
-    if (owner !== undefined) throw new Error(`plugins ${owner.name} and ${name} both want Authentication Method ${method}`);
+    if (owner !== undefined)
+      throw new Error(`plugins ${owner.name} and ${name} both want Authentication Method ${method}`);
   }
 }
 
@@ -130,10 +132,15 @@ export class PluginHost implements AuthHost {
       const link = this.#chain[next]!;
       const { provider } = link;
       if (provider.connect === undefined) continue;
-      const verdict = this.#call(link, request, (signal) => provider.connect!(question, signal), (late) => {
-        const answer = late.do === "skip" ? this.#connect(request, question, next + 1) : late;
-        if (answer !== undefined) this.#sink(request.id, answer);
-      });
+      const verdict = this.#call(
+        link,
+        request,
+        (signal) => provider.connect!(question, signal),
+        (late) => {
+          const answer = late.do === "skip" ? this.#connect(request, question, next + 1) : late;
+          if (answer !== undefined) this.#sink(request.id, answer);
+        },
+      );
       if (verdict === undefined || verdict.do !== "skip") return verdict;
     }
     return refusal("not-authorized", "no provider knows this kind of credential");

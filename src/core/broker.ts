@@ -87,7 +87,7 @@ export class Broker {
     if (connection.state === ConnectionState.Closed || bytes.length === 0) return;
     state.statistics.bytesReceived += bytes.length;
     try {
-      if (connection.state === ConnectionState.AwaitVerdict) this.#hold(connection, bytes.slice());
+      if (connection.state === ConnectionState.AwaitVerdict) this.#hold(connection, bytes.slice(), false);
       else this.#run(connection, bytes);
     } catch (error) {
       this.#fail(connection, error);
@@ -190,7 +190,7 @@ export class Broker {
       if (connection.state >= ConnectionState.AwaitVerdict && connection.state !== ConnectionState.Connected) {
         if (connection.state === ConnectionState.Closed) break;
         if (connection.state === ConnectionState.AwaitVerdict) {
-          this.#hold(connection, framer.takeUnread());
+          this.#hold(connection, framer.takeUnread(), true);
           break;
         }
       }
@@ -274,13 +274,16 @@ export class Broker {
     }
   }
 
-  #hold(connection: Connection, bytes: Uint8Array): void {
+  /** Keeps input until the verdict: behind what is held, or in front where it was read off already. */
+  #hold(connection: Connection, bytes: Uint8Array, inFront: boolean): void {
     if (bytes.length === 0) return;
     const { heldInputBytesMax } = this.#state.config.limits;
     if (connection.heldBytes + bytes.length > heldInputBytesMax) {
       throw new PeerError(ReasonCode.QuotaExceeded, "3.1.4", `more than ${heldInputBytesMax} bytes before CONNACK`);
     }
-    (connection.held ??= []).push(bytes);
+    connection.held ??= [];
+    if (inFront) connection.held.unshift(bytes);
+    else connection.held.push(bytes);
     connection.heldBytes += bytes.length;
   }
 
@@ -292,9 +295,6 @@ export class Broker {
       connection.heldBytes -= chunk.length;
       if (chunks.length === 0) connection.held = null;
       this.#run(connection, chunk);
-      // `#run` may have held the rest of this chunk: it belongs in front of the others.
-      if (isWaiting(connection) && connection.held !== null && connection.held !== chunks)
-        connection.held.push(...chunks);
     }
     if (!isWaiting(connection) && !connection.congested) connection.wire.resume();
   }

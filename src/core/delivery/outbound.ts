@@ -1,7 +1,7 @@
 /**
  * From "this receiver gets this message" to bytes in its outbox or a place in its queue (MQTT 5.0 sections 4.3, 4.9).
  *
- * Order: deliveries that are sent again, then the queue, then retained messages still to come. A new QoS 1 or 2 message
+ * Order: deliveries that are sent again, then retained messages still to come, then the queue. A new QoS 1 or 2 message
  * goes straight out only if nothing of this waits and the window is open [MQTT-3.3.4-9]; QoS 0 never waits.
  */
 import type { ApplicationMessage } from "../application-message.ts";
@@ -210,8 +210,8 @@ export class Outbound {
     const { connection } = session;
     if (connection === null) return;
     if (session.resend !== null && !this.#pumpResend(connection, session, nowMs)) return;
-    if (session.queue !== null && !this.#pumpQueue(connection, session, nowMs)) return;
-    if (session.replays !== null) this.#pumpReplays(connection, session, nowMs);
+    if (session.replays !== null && !this.#pumpReplays(connection, session, nowMs)) return;
+    if (session.queue !== null) this.#pumpQueue(connection, session, nowMs);
   }
 
   #isOpen(connection: Connection, session: Session): boolean {
@@ -242,10 +242,10 @@ export class Outbound {
     return session.resend === null;
   }
 
-  #pumpQueue(connection: Connection, session: Session, nowMs: number): boolean {
+  #pumpQueue(connection: Connection, session: Session, nowMs: number): void {
     const queue = session.queue!;
     while (queue.length > 0) {
-      if (!this.#isOpen(connection, session)) return false;
+      if (!this.#isOpen(connection, session)) return;
       const delivery = queue.shift()!;
       const { message } = delivery;
       if (message.expiresAtMs <= nowMs) {
@@ -260,23 +260,39 @@ export class Outbound {
       }
     }
     session.queue = null;
-    return true;
   }
 
-  #pumpReplays(connection: Connection, session: Session, nowMs: number): void {
+  /** Sends retained messages to new subscriptions; they are older than anything in the queue [MQTT-4.6.0-5]. */
+  #pumpReplays(connection: Connection, session: Session, nowMs: number): boolean {
     const replays = session.replays!;
     for (let replay = replays[0]; replay !== undefined; replay = replays[0]) {
       const { subscription, messages } = replay;
       while (replay.next < messages.length) {
-        if (!this.#isOpen(connection, session) || session.queuedBytes >= this.#config.limits.queueBytesMax) return;
+        if (!this.#isOpen(connection, session)) return false;
         const message = messages[replay.next++]!;
         // Replaced or deleted since: what came after it was delivered as it came.
         if (message.expiresAtMs <= nowMs || !message.retainedNow) continue;
         if (subscription.noLocal && message.publisherId === session.clientId) continue; // [MQTT-3.8.3-3]
-        this.deliver(subscription, message, true, nowMs);
+        this.#sendRetained(connection, subscription, message, nowMs);
       }
       replays.shift();
     }
     session.replays = null;
+    return true;
+  }
+
+  #sendRetained(connection: Connection, receiver: Receiver, message: ApplicationMessage, nowMs: number): void {
+    const { session, subscriptionIdentifiers } = receiver;
+    if (session.grant.deniesDeliveries && !session.grant.mayReceive(message.topicName.text)) {
+      this.#statistics.dropped.notAuthorized++;
+      return;
+    }
+    const qos = message.qos < receiver.qos ? message.qos : receiver.qos;
+    if (qos === 0) {
+      this.#writePublish(connection, message, 0, 0, false, true, subscriptionIdentifiers, nowMs);
+      return;
+    }
+    session.queuedBytes += message.sizeBytes;
+    this.#sendFirst(connection, session, new Delivery(message, qos, true, subscriptionIdentifiers, null), nowMs);
   }
 }

@@ -149,7 +149,7 @@ function willOf(state: BrokerState, clientId: string, will: ConnectWill): Will {
   let start = 1;
   while (list[start - 1]! >= 0x80) start++;
   message.publisherId = clientId;
-  message.topicName = state.topics.internText(will.topicName);
+  message.topicName = state.topics.ofText(will.topicName);
   message.qos = will.qos;
   message.retain = will.retain;
   message.properties = list;

@@ -57,6 +57,7 @@ function reauthenticate(
     throw protocolError("MQTT-4.12.1-1", "another Authentication Method than in CONNECT");
   }
   const exchange = new Exchange(++state.lastExchangeId, method, "reauthenticate", connection);
+  exchange.rounds = 1;
   connection.exchange = exchange;
   state.deadlines.set(exchange.deadline, state.nowMs + state.config.limits.authDeadlineMs);
   askAuthority(state, connection, exchange, "reauthenticate", data);

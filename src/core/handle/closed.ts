@@ -100,7 +100,7 @@ export function publishWill(state: BrokerState, session: Session): void {
     return;
   }
   if (messageExpiryInterval >= 0) message.expiresAtMs = state.nowMs + messageExpiryInterval * 1000;
-  routeMessage(state, state.topics.internText(message.topicName.text), message, session);
+  routeMessage(state, state.topics.ofText(message.topicName.text), message, session);
 }
 
 /**
@@ -127,7 +127,9 @@ function handShareOn(state: BrokerState, session: Session, ended: boolean): void
       continue;
     }
     const member = pickMember(delivery.shareGroup!, ended, memberOf(delivery, session));
-    if (member !== null) state.outbound.deliver(member, delivery.message, delivery.retain, state.nowMs);
+    if (member === null) continue;
+    const retain = delivery.message.retain && member.retainAsPublished;
+    state.outbound.deliver(member, delivery.message, retain, state.nowMs);
   }
 }
 

@@ -16,5 +16,5 @@ export function finishQos1(state: BrokerState, connection: Connection, packetId:
   const delivery = session.inflight.get(packetId);
   if (delivery === null || delivery.state !== DeliveryState.AwaitPuback) return;
   state.outbound.finish(session, delivery);
-  if (session.hasBacklog || session.replays !== null) state.outbound.pump(session, state.nowMs);
+  if (session.hasBacklog) state.outbound.pump(session, state.nowMs);
 }

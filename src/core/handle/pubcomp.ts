@@ -11,5 +11,5 @@ export function handlePubcomp(state: BrokerState, connection: Connection, reader
   const delivery = session.inflight.get(packetId);
   if (delivery === null || delivery.state !== DeliveryState.AwaitPubcomp) return;
   state.outbound.finish(session, delivery);
-  if (session.hasBacklog || session.replays !== null) state.outbound.pump(session, state.nowMs);
+  if (session.hasBacklog) state.outbound.pump(session, state.nowMs);
 }

@@ -28,7 +28,7 @@ export function publishStatistics(state: BrokerState): void {
   for (const [name, value] of TOPICS) {
     const payload = encodeUtf8(String(value(state)));
     const message = new ApplicationMessage();
-    const topic = state.topics.internText(`$SYS/broker/${name}`);
+    const topic = state.topics.ofText(`$SYS/broker/${name}`);
     message.topicName = topic;
     message.retain = true;
     message.payload = payload;

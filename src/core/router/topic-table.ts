@@ -58,10 +58,10 @@ export class TopicTable {
     return topic;
   }
 
-  /** The topic of a name that the broker made or has checked. */
-  internText(text: string): Topic {
+  /** The topic of a name that the broker made or has checked: no bound on levels applies. */
+  ofText(text: string): Topic {
     const bytes = encodeUtf8(text);
-    return this.intern(bytes, 0, bytes.length);
+    return new Topic(bytes, 0);
   }
 }
 

@@ -14,6 +14,9 @@
  */
 import type { ShareGroup, Subscription } from "../session/subscription.ts";
 
+/** Levels of the broker's own topics, which are no client's to bound. */
+const OWN_LEVELS_MAX = 8;
+
 const SLASH = 0x2f;
 const PLUS = 0x2b;
 const HASH = 0x23;
@@ -97,8 +100,9 @@ export class TopicTree {
   /** `seed` is not known to peers, so that they cannot choose levels that crowd one place of a table. */
   constructor(levelsMax: number, seed: number) {
     this.#seed = seed | 0;
-    this.#starts = new Int32Array(levelsMax + 1);
-    this.#hashes = new Int32Array(levelsMax);
+    const levels = Math.max(levelsMax, OWN_LEVELS_MAX);
+    this.#starts = new Int32Array(levels + 1);
+    this.#hashes = new Int32Array(levels);
   }
 
   /** Visits every node whose filter matches the Topic Name, each once. The name was checked, its levels are within bounds. */

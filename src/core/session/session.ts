@@ -68,7 +68,7 @@ export class Session {
 
   /** Whether something waits that has to go out before anything newer. */
   get hasBacklog(): boolean {
-    return this.queueLength > 0 || this.resend !== null;
+    return this.queueLength > 0 || this.resend !== null || this.replays !== null;
   }
 
   enqueue(delivery: Delivery): void {
