@@ -24,6 +24,13 @@ const NOW_MS = 1_750_000_000_000;
 const PAYLOAD_BYTES = 16;
 const IDLE_CONNECTIONS = 20_000;
 const PACKET_IDS = 65_535;
+/** So many that a name has long left the topic table when it comes again. */
+const NEW_TOPICS = 200_000;
+/** First bytes. */
+const PUBACK = 0x40;
+const PUBREC = 0x50;
+const PUBREL = 0x62;
+const PUBCOMP = 0x70;
 
 class CountingWire implements Wire {
   readonly remoteAddress = "192.0.2.1";
@@ -46,7 +53,7 @@ class CountingWire implements Wire {
 }
 
 function newBroker(): Broker {
-  const ports = { auth: allowAll, log: { write: failOnWarning }, ids: { clientId: () => "unused" } };
+  const ports = { auth: allowAll, log: { write: failOnWarning }, ids: { clientId: () => "unused", seed: () => 1 } };
   return new Broker({ ...DEFAULT_BROKER_CONFIG, sysIntervalMs: 0 }, ports, NOW_MS);
 }
 
@@ -94,10 +101,10 @@ interface Load {
 }
 
 /** The packets that a client sends in one turn; message n goes to `topicName(n)`. */
-function chunkOf(load: Load, first: number, topicName: (n: number) => string): Uint8Array {
+function chunkOf(load: Load, topicName: (n: number) => string): Uint8Array {
   const payload = new Uint8Array(load.payloadBytes ?? PAYLOAD_BYTES);
   const packets = Array.from({ length: load.window }, (_, n) => {
-    return encodePublish(topicName(first + n), n + 1, payload, load.qos, load.level).bytes;
+    return encodePublish(topicName(n), n + 1, payload, load.qos, load.level).bytes;
   });
   const chunk = new Uint8Array(packets.reduce((sum, packet) => sum + packet.length, 0));
   let at = 0;
@@ -106,11 +113,6 @@ function chunkOf(load: Load, first: number, topicName: (n: number) => string): U
     at += packet.length;
   }
   return chunk;
-}
-
-function oneFor(client: number, packetType: number, count: number): Uint8Array {
-  if (client < 0) throw new RangeError("no client");
-  return new Acknowledgements(packetType, count).take(count);
 }
 
 /** Publishers, each to ten topics of its own; one operation is one delivery with all its acknowledgements. */
@@ -124,7 +126,7 @@ function delivers(load: Load): Timed {
     const place = `bench/${String(n).padStart(3, "0")}`;
     senders.push({
       connection: connect(broker, wire, `publisher${n}`, level),
-      chunk: chunkOf(load, 0, (message) => `${place}/${message % 10}`),
+      chunk: chunkOf(load, (message) => `${place}/${message % 10}`),
     });
     for (let m = 0; m < receivers; m++) {
       const connection = connect(broker, wire, `receiver${n}-${m}`, level);
@@ -133,9 +135,10 @@ function delivers(load: Load): Timed {
     }
   }
   broker.settle(NOW_MS);
-  const acks = new Acknowledgements(qos === 2 ? 0x50 : 0x40, window);
-  const completes = new Acknowledgements(0x70, window);
-  const releases = qos === 2 ? oneFor(0, 0x62, window) : null;
+  const acks = new Acknowledgements(qos === 2 ? PUBREC : PUBACK, window);
+  const completes = new Acknowledgements(PUBCOMP, window);
+  // Publishers use the same identifiers in every turn.
+  const releases = qos === 2 ? new Acknowledgements(PUBREL, window).take(window) : null;
   const { statistics } = broker;
   return {
     operationsPerStep: publishers * Math.max(receivers, 1) * window,
@@ -159,3 +162,98 @@ function delivers(load: Load): Timed {
     },
   };
 }
+
+/** A topic never seen before in every message, one subscriber to "#". */
+function deliversNewTopics(): Timed {
+  const load: Load = { level: 4, qos: 0, publishers: 1, receivers: 1, window: 1000 };
+  const broker = newBroker();
+  const wire = new CountingWire();
+  const sender = connect(broker, wire, "publisher", load.level);
+  const receiver = connect(broker, wire, "receiver", load.level);
+  broker.receive(receiver, encodeSubscribe("#", load.qos, load.level), NOW_MS);
+  broker.settle(NOW_MS);
+  const chunks = Array.from({ length: NEW_TOPICS / load.window }, (_, chunk) => {
+    return chunkOf(load, (n) => `bench/new-topics/${String(chunk * load.window + n).padStart(8, "0")}`);
+  });
+  const { statistics } = broker;
+  return {
+    operationsPerStep: NEW_TOPICS,
+    expected: NEW_TOPICS,
+    step() {
+      const sentBefore = statistics.publishSent;
+      for (const chunk of chunks) {
+        broker.receive(sender, chunk, NOW_MS);
+        broker.settle(NOW_MS);
+      }
+      return statistics.publishSent - sentBefore;
+    },
+  };
+}
+
+/** A client's whole life: open, CONNECT, CONNACK, DISCONNECT, closed; each in a turn of its own. */
+function connects(level: ProtocolLevel): Timed {
+  const broker = newBroker();
+  const packets = Array.from({ length: 1000 }, (_, n) => encodeConnect(`client${n}`, level));
+  return {
+    operationsPerStep: packets.length,
+    expected: packets.length,
+    step() {
+      const wire = new CountingWire();
+      for (const packet of packets) {
+        const connection = broker.open(wire, NOW_MS);
+        broker.settle(NOW_MS);
+        broker.receive(connection, packet, NOW_MS);
+        broker.settle(NOW_MS);
+        broker.receive(connection, DISCONNECT, NOW_MS);
+        broker.settle(NOW_MS);
+        broker.closed(connection, NOW_MS);
+        broker.settle(NOW_MS);
+      }
+      return wire.closes - broker.connectionCount - broker.sessionCount;
+    },
+  };
+}
+
+/** Connections that said CONNECT, perhaps one SUBSCRIBE, and nothing since. Their wires are the host's, so they share one. */
+function idleConnections(filter: (n: number) => string | null): { kept: object; count: number } {
+  const broker = newBroker();
+  const wire = new CountingWire();
+  const connections: Connection[] = [];
+  for (let n = 0; n < IDLE_CONNECTIONS; n++) {
+    const connection = connect(broker, wire, `client${n}`, 4);
+    const topicFilter = filter(n);
+    if (topicFilter !== null) broker.receive(connection, encodeSubscribe(topicFilter, 1, 4), NOW_MS);
+    broker.settle(NOW_MS);
+    connections.push(connection);
+  }
+  return { kept: { broker, connections }, count: IDLE_CONNECTIONS };
+}
+
+function deliveries(name: string, load: Load): MicroBenchmark {
+  return { name, unit: "delivery", prepare: () => delivers(load) };
+}
+
+const ONE: Load = { level: 4, qos: 1, publishers: 1, receivers: 1, window: 1000 };
+
+export const BROKER_BENCHMARKS: readonly MicroBenchmark[] = [
+  deliveries("broker/qos0", { ...ONE, qos: 0 }),
+  deliveries("broker/qos1", ONE),
+  deliveries("broker/qos1-window-100", { ...ONE, window: 100 }),
+  deliveries("broker/qos1-v5", { ...ONE, level: 5 }),
+  deliveries("broker/qos1-16k", { ...ONE, window: 100, payloadBytes: 16_384 }),
+  deliveries("broker/qos1-nobody", { ...ONE, receivers: 0 }),
+  deliveries("broker/qos2", { ...ONE, qos: 2, window: 100 }),
+  deliveries("broker/pairs", { ...ONE, publishers: 100, window: 20 }),
+  { name: "broker/new-topics", unit: "delivery", prepare: deliversNewTopics },
+  deliveries("fan-out/1-qos0", { ...ONE, qos: 0, window: 100 }),
+  deliveries("fan-out/100-qos0", { ...ONE, qos: 0, receivers: 100, window: 100 }),
+  deliveries("fan-out/1000-qos0", { ...ONE, qos: 0, receivers: 1000, window: 100 }),
+  deliveries("fan-out/1-qos1", { ...ONE, window: 100 }),
+  deliveries("fan-out/100-qos1", { ...ONE, receivers: 100, window: 100 }),
+  deliveries("fan-out/1000-qos1", { ...ONE, receivers: 1000, window: 100 }),
+  deliveries("fan-out/100-qos0-v5", { ...ONE, level: 5, qos: 0, receivers: 100, window: 100 }),
+  { name: "connect/v4", unit: "cycle", prepare: () => connects(4) },
+  { name: "connect/v5", unit: "cycle", prepare: () => connects(5) },
+  { name: "connect/idle-memory", unit: "connection", build: () => idleConnections(() => null) },
+  { name: "connect/subscribed-memory", unit: "connection", build: () => idleConnections((n) => `site/${n}/#`) },
+];

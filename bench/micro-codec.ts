@@ -17,7 +17,7 @@ import {
 import { Reader } from "../src/core/codec/reader.ts";
 import { encodeUtf8 } from "../src/core/codec/utf8.ts";
 import { Writer } from "../src/core/codec/writer.ts";
-import type { Timed, TimeBenchmark } from "./micro-measure.ts";
+import type { TimeBenchmark, Timed } from "./micro-measure.ts";
 
 const TOPIC_NAME = "bench/codec/0";
 const PACKETS = 1000;

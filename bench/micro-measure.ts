@@ -2,8 +2,9 @@
  * How one micro-benchmark is measured: time per operation, or memory per thing that is kept.
  *
  * Time: warm-up first, then rounds of equal size; the median round counts, the fastest and the slowest show the noise.
- * CPU time is that of the whole process, so collector and compiler threads are in it. Every step answers a number that
- * depends on its work and is compared: a benchmark that no longer does its work fails instead of becoming fast.
+ * The time is CPU time of the whole process, collector and compiler threads included, since it hardly depends on what else
+ * the machine does; time by the clock stands beside it. Every step answers a number that depends on its work and is
+ * compared: a benchmark that no longer does its work fails instead of becoming fast.
  */
 import { heapStats } from "bun:jsc";
 import { median } from "./measurement.ts";
@@ -37,10 +38,10 @@ export interface TimeResult {
   readonly kind: "time";
   readonly name: string;
   readonly unit: string;
-  readonly nanos: number;
   readonly cpuNanos: number;
-  readonly fastestNanos: number;
-  readonly slowestNanos: number;
+  readonly cpuNanosMin: number;
+  readonly cpuNanosMax: number;
+  readonly clockNanos: number;
 }
 
 export interface MemoryResult {
@@ -63,60 +64,54 @@ export function measure(benchmark: MicroBenchmark): MicroResult {
 
 function measureTime({ name, unit, prepare }: TimeBenchmark): TimeResult {
   const timed = prepare();
-  let stepMs = 0;
-  for (let steps = 1, spentMs = 0; spentMs < WARM_UP_MS; steps *= 2) {
-    const { nanos } = timeSteps(name, timed, steps);
-    spentMs += nanos / 1e6;
-    stepMs = nanos / 1e6 / steps;
+  let stepNanos = 0;
+  for (let steps = 1, spentNanos = 0; spentNanos < WARM_UP_MS * 1e6; steps *= 2) {
+    const { cpuNanos } = timeSteps(name, timed, steps);
+    spentNanos += cpuNanos;
+    stepNanos = cpuNanos / steps;
   }
-  const stepsPerRound = Math.max(1, Math.round(ROUND_MS / stepMs));
-  const operations = stepsPerRound * timed.operationsPerStep;
-  const nanos: number[] = [];
-  const cpuNanos: number[] = [];
+  const stepsPerRound = Math.max(1, Math.round((ROUND_MS * 1e6) / stepNanos));
   Bun.gc(true);
-  for (let round = 0; round < ROUNDS; round++) {
-    const spent = timeSteps(name, timed, stepsPerRound);
-    nanos.push(spent.nanos / operations);
-    cpuNanos.push(spent.cpuNanos / operations);
-  }
+  const rounds = Array.from({ length: ROUNDS }, () => timeSteps(name, timed, stepsPerRound));
+  const operations = stepsPerRound * timed.operationsPerStep;
+  const cpuNanos = rounds.map((round) => round.cpuNanos / operations);
   return {
     kind: "time",
     name,
     unit,
-    nanos: median(nanos),
     cpuNanos: median(cpuNanos),
-    fastestNanos: Math.min(...nanos),
-    slowestNanos: Math.max(...nanos),
+    cpuNanosMin: Math.min(...cpuNanos),
+    cpuNanosMax: Math.max(...cpuNanos),
+    clockNanos: median(rounds.map((round) => round.clockNanos / operations)),
   };
 }
 
-function timeSteps(name: string, timed: Timed, steps: number): { nanos: number; cpuNanos: number } {
+function timeSteps(name: string, timed: Timed, steps: number): { cpuNanos: number; clockNanos: number } {
   const { expected } = timed;
   const cpuBefore = process.cpuUsage();
-  const before = Bun.nanoseconds();
+  const clockBefore = Bun.nanoseconds();
   for (let step = 0; step < steps; step++) {
     const answer = timed.step();
     if (answer !== expected) throw new Error(`${name}: a step came to ${answer} instead of ${expected}`);
   }
-  const nanos = Bun.nanoseconds() - before;
+  const clockNanos = Bun.nanoseconds() - clockBefore;
   const { user, system } = process.cpuUsage(cpuBefore);
-  return { nanos, cpuNanos: (user + system) * 1000 };
+  return { cpuNanos: (user + system) * 1000, clockNanos };
 }
 
 function measureMemory({ name, unit, build }: MemoryBenchmark): MemoryResult {
   const heapBefore = heapBytes();
   const residentBefore = process.memoryUsage.rss();
-  const { kept, count } = build();
+  // Read again below, so that what was built outlives the measurement.
+  const built = build();
   const heapAfter = heapBytes();
   const residentAfter = process.memoryUsage.rss();
-  // Named once more behind the measurement, so that it cannot be collected before.
-  if (Object.keys(kept).length < 0) throw new Error("unreachable");
   return {
     kind: "memory",
     name,
     unit,
-    heapBytes: (heapAfter - heapBefore) / count,
-    residentBytes: (residentAfter - residentBefore) / count,
+    heapBytes: (heapAfter - heapBefore) / built.count,
+    residentBytes: (residentAfter - residentBefore) / built.count,
   };
 }
 
@@ -141,9 +136,9 @@ export function medianResult(results: readonly MicroResult[]): MicroResult {
   const runs = results as readonly TimeResult[];
   return {
     ...first,
-    nanos: median(runs.map((run) => run.nanos)),
     cpuNanos: median(runs.map((run) => run.cpuNanos)),
-    fastestNanos: Math.min(...runs.map((run) => run.fastestNanos)),
-    slowestNanos: Math.max(...runs.map((run) => run.slowestNanos)),
+    cpuNanosMin: Math.min(...runs.map((run) => run.cpuNanosMin)),
+    cpuNanosMax: Math.max(...runs.map((run) => run.cpuNanosMax)),
+    clockNanos: median(runs.map((run) => run.clockNanos)),
   };
 }

@@ -3,6 +3,7 @@
  *
  *   bun run bench [NAME...|all] [--messages N] [--window W] [--runs N] [--protocol 4|5] [--warm-up N]
  *                 [--peer NAME[=PATH]...] [--without-rqtt] [--json]
+ *   bun run bench micro [NAME...] [--runs N] [--json]
  *
  * Brokers take turns run by run, so that a machine that slows down slows down for all. Exit status 1 when any run lost,
  * duplicated, reordered or corrupted a message.
@@ -42,6 +43,7 @@ process.on("exit", () => {
   killBrokers();
 });
 
+if (positionals[0] === "micro") await runMicroAndExit(positionals.slice(1));
 const names = positionals.length === 0 ? ["seed"] : positionals;
 const scenarios = names.includes("all") ? SCENARIOS : names.map(scenarioNamed);
 const brokers = [...(values["without-rqtt"] ? [] : [rqtt()]), ...findPeers(values.peer)];
@@ -59,6 +61,14 @@ for (const scenario of scenarios) {
 if (values.json) process.stdout.write(`${JSON.stringify({ ...circumstances(), rows }, null, 2)}\n`);
 const failed = rows.some((row) => row.measurements.some((measurement) => measurement.failures.length > 0));
 process.exit(failed ? 1 : 0);
+
+/** The stages of the core in memory; loaded only here, so that the socket benchmarks stay apart from `src/`. */
+async function runMicroAndExit(names: readonly string[]): Promise<never> {
+  const { runMicro } = await import("./micro.ts");
+  const results = runMicro(names, { runs: positive(values.runs), table: !values.json });
+  if (values.json) process.stdout.write(`${JSON.stringify({ ...circumstances(), results }, null, 2)}\n`);
+  process.exit(0);
+}
 
 async function measure(options: LoadOptions, runCount: number): Promise<Row["measurements"]> {
   const runs = new Map<Broker, Run[]>(brokers.map((broker) => [broker, []]));

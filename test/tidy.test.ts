@@ -37,7 +37,9 @@ function nameComplaints(path: string): string[] {
   const complaints: string[] = [];
   if (VAGUE_NAMES.includes(name)) complaints.push(`${path}: the name says nothing`);
   // Conformance tests are named for a section of the specification: 3.8-subscribe, v311-3.1-connect.
-  const words = path.startsWith("test/conformance/") ? name.replace(/^(?:v\d+-)?\d+(?:\.\d+)*(?:-\d+(?:\.\d+)*)*-/u, "") : name;
+  const words = path.startsWith("test/conformance/")
+    ? name.replace(/^(?:v\d+-)?\d+(?:\.\d+)*(?:-\d+(?:\.\d+)*)*-/u, "")
+    : name;
   if (!/^[a-z0-9]+(?:-[a-z0-9]+)*$/u.test(words)) complaints.push(`${path}: the name is not in kebab-case`);
   return complaints;
 }

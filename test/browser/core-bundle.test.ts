@@ -63,7 +63,7 @@ test("rqtt/core runs where there is nothing but the language", async () => {
       throw new Error(`closed with ${reasonCode}`);
     },
   };
-  const ports = { auth: allowAll, log: { write: () => {} }, ids: { clientId: () => "assigned" } };
+  const ports = { auth: allowAll, log: { write: () => {} }, ids: { clientId: () => "assigned", seed: () => 1 } };
   const broker = new Broker({ ...DEFAULT_BROKER_CONFIG, sysIntervalMs: 0 }, ports, 0);
   const connection = broker.open(wire, 0);
   const receive = (...bytes: number[]) => {

@@ -8,7 +8,7 @@ import { PeerError } from "../../src/core/codec/peer-error.ts";
 import { Random } from "../fuzz/random.ts";
 import { ANY_PACKET_BYTES } from "./one-packet.ts";
 import { concatenate, framed, hex, variableByteInteger } from "./packet-row.ts";
-import { DECODED_ROWS } from "./packet-table.ts";
+import { DECODED_ROWS, REFUSED_ROWS } from "./packet-table.ts";
 
 /** Rows above this are cut at chosen places only. */
 const SMALL_BYTES = 512;
@@ -38,6 +38,13 @@ function packetsFrom(chunks: readonly Uint8Array[], framer = new Framer(ANY_PACK
 function cut(bytes: Uint8Array, ...at: readonly number[]): Uint8Array[] {
   const ends = [...at, bytes.length];
   return ends.map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end));
+}
+
+/** Feeds an incomplete packet; answers the number of bytes held back. */
+function heldOf(framer: Framer, chunk: Uint8Array): number {
+  framer.feed(chunk);
+  if (framer.next()) throw new Error("a packet too early");
+  return framer.heldBytes;
 }
 
 function refusalOf(framer: Framer, chunk: Uint8Array): PeerError | undefined {
@@ -140,7 +147,52 @@ describe("any split of the bytes gives the same packets", () => {
   });
 });
 
+describe("bytes that wait", () => {
+  test("what was fed and not looked at can be taken, as a copy, and fed again", () => {
+    const framer = new Framer(100);
+    const chunk = hex("40 02 12 34 c0 00 40 02");
+    framer.feed(chunk);
+    expect(framer.next()).toBe(true);
+    const unread = framer.takeUnread();
+    chunk.fill(0xff);
+    expect(notation(unread)).toBe("c0004002");
+    expect([framer.takeUnread().length, framer.next()]).toEqual([0, false]);
+    expect(packetsFrom([unread, hex("56 78")], framer)).toEqual(["c000", "40025678"]);
+  });
+
+  test("taking leaves the bytes that are held back in their place", () => {
+    const framer = new Framer(100);
+    expect(heldOf(framer, hex("40 02"))).toBe(2);
+    framer.feed(hex("12 34 c0 00"));
+    expect(framer.next()).toBe(true);
+    expect(notation(framer.takeUnread())).toBe("c000");
+    expect(framer.heldBytes).toBe(0);
+  });
+});
+
 describe("what is refused", () => {
+  test("is refused in the same way byte by byte, and after the same packets", () => {
+    const outcome = (chunks: readonly Uint8Array[]): unknown => {
+      const framer = new Framer(ANY_PACKET_BYTES);
+      let packets = 0;
+      for (const chunk of chunks) {
+        try {
+          framer.feed(chunk);
+          while (framer.next()) packets++;
+        } catch (error) {
+          if (!(error instanceof PeerError)) throw error;
+          return { packets, reasonCode: error.reasonCode, statement: error.statement };
+        }
+      }
+      return { packets };
+    };
+    const wrong = REFUSED_ROWS.filter(({ bytes }) => {
+      const pieces = Array.from(bytes, (byte) => Uint8Array.of(byte));
+      return bytes.length <= SMALL_BYTES && !Bun.deepEquals(outcome([bytes]), outcome(pieces));
+    });
+    expect(wrong.map(({ name }) => name)).toEqual([]);
+  });
+
   const OVER_LONG = ["80 00", "ff 00", "80 80 00", "81 80 80 00"];
   const FIVE_BYTES = ["80 80 80 80 01", "ff ff ff ff 00", "80 80 80 80"];
 

@@ -238,3 +238,25 @@ test("the end-to-end properties are the list without those of the hop, byte for 
     1000,
   );
 });
+
+test("a Message Expiry Interval of 0 is written like any other, and -1 is none", () => {
+  const nothing = new Uint8Array(0);
+  const parts = {
+    properties: nothing,
+    propertiesStart: 0,
+    propertiesEnd: 0,
+    payload: nothing,
+    payloadStart: 0,
+    payloadEnd: 0,
+  };
+  const topic = encodeUtf8("t");
+  for (const [messageExpiryInterval, properties] of [
+    [0, { messageExpiryInterval: 0 }],
+    [-1, {}],
+  ] as const) {
+    const writer = new Writer();
+    const hop = { messageExpiryInterval, topicAlias: 0, subscriptionIdentifiers: null };
+    expect(writePublish(writer, publishFirstByte(0, false, false), 0, topic, parts, hop, 100)).toBe(true);
+    expect(decodeBytes(writer.view(), 5)).toMatchObject({ topicName: "t", properties });
+  }
+});

@@ -4,6 +4,7 @@
 import { expect, test } from "bun:test";
 import { expectAlive, expectClosedSilently, expectDisconnect } from "../support/ending.ts";
 import { prefixed, rawPacket } from "../support/raw-packet.ts";
+import { accept, answers } from "../support/scripted-auth.ts";
 import { type ConnectInit, type TestClient, World } from "../support/world.ts";
 
 /** After `ms` of silence, not earlier, the connection ends with DISCONNECT 0x8D. */
@@ -92,6 +93,18 @@ test("[MQTT-3.1.2-22] the silence counts from CONNECT when nothing follows it", 
   client.send({ type: "connect", protocolLevel: 5, cleanStart: true, keepAlive: 4, clientId: "c", properties: {} });
   client.take("connack");
   expectTimeoutAfter(world, client, 6_000);
+});
+
+test("a verdict that takes longer than the Keep Alive does not time out the client it lets in", () => {
+  const auth = answers(undefined);
+  const world = new World({ auth });
+  const client = world.dial({ keepAlive: 1 });
+  world.advance(5_000);
+  auth.decide(world, accept());
+  client.take("connack");
+  world.advance(1_000);
+  expectAlive(client);
+  expectTimeoutAfter(world, client, 1_500);
 });
 
 test("[MQTT-3.1.2-22] the close is like a failed network: the session is kept, the Will is published", () => {

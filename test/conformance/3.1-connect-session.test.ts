@@ -39,6 +39,19 @@ test("[MQTT-3.1.2-4] the session that Clean Start 1 began is the one found later
   expect(resumed.takePublishes().map(({ payload }) => toText(payload))).toEqual(["yes"]);
 });
 
+test("[MQTT-3.1.2-4] the expiry of the session that was thrown away does not hit the new one", () => {
+  const world = worldWithSession();
+  world.advance(3_599_000);
+  const fresh = world.connect({ ...HOUR, cleanStart: true });
+  fresh.subscribe("other");
+  fresh.drop();
+  world.advance(10_000);
+  const resumed = world.connect(HOUR);
+  expect(resumed.connack?.sessionPresent).toBe(true);
+  world.connect().publish("other", "x");
+  expect(resumed.takePublishes()).toHaveLength(1);
+});
+
 test("[MQTT-3.1.2-5] [MQTT-3.2.2-3] Clean Start 0 with a session resumes it: Session Present 1, subscription and message", () => {
   const world = worldWithSession();
   const client = world.connect(HOUR);

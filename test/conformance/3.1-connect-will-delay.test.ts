@@ -90,6 +90,27 @@ test("[MQTT-3.1.3-9] resuming within the delay suppresses the Will, also after t
   expect(wills()).toBe(0);
 });
 
+test("[MQTT-3.1.3-9] a suppressed Will does not come back when the next connection, without a Will, is lost", () => {
+  const { world, client, wills } = scene(5, 100);
+  client.drop();
+  world.advance(1_000);
+  world.connect(RESUME).drop();
+  world.advance(2_000_000);
+  expect(wills()).toBe(0);
+});
+
+test("[MQTT-3.1.3-9] the delay of the old Will does not publish the new one while its client is connected", () => {
+  const { world, client, wills } = scene(5, 100);
+  client.drop();
+  world.advance(1_000);
+  const resumed = world.connect(connectInit(5, 100));
+  world.advance(1_000_000);
+  expect(wills()).toBe(0);
+  resumed.drop();
+  world.advance(5_000);
+  expect(wills()).toBe(1);
+});
+
 test("[MQTT-3.1.3-9] resuming after the delay comes too late: the Will was sent, and is not sent again", () => {
   const { world, client, wills } = scene(5, 100);
   client.drop();

@@ -193,6 +193,7 @@ test("[MQTT-3.1.3-11] a Will Topic that is ill-formed is refused with CONNACK 0x
 for (const [what, topicName, code] of [
   ["with a wildcard", "a/#", 0x90],
   ["with a single-level wildcard", "+/a", 0x90],
+  ["of too many levels", "a/".repeat(128), 0x90],
   ["beginning with $", "$SYS/fake", 0x87],
 ] as const) {
   test(`a Will Topic ${what} is refused with CONNACK 0x${code.toString(16)}`, () => {

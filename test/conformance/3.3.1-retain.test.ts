@@ -233,3 +233,65 @@ test("[MQTT-3.3.1-5] a retained message outlives the session of its publisher an
   reader.subscribe("a");
   expect(reader.take("publish").properties).toEqual(properties);
 });
+
+test("[MQTT-3.3.1-6] deleting a topic's retained message leaves those above and below it", () => {
+  const world = new World();
+  const publisher = world.connect();
+  const topicNames = ["a", "a/b", "a/b/c", "a/b/c/d", "/", "a/", "a//c"];
+  for (const topicName of topicNames) publisher.publish(topicName, topicName, { qos: 1, retain: true });
+  const left = new Set(topicNames);
+  for (const topicName of ["a/b", "a/b/c/d", "a//c", "a", "/", "a/b/c", "a/"]) {
+    publisher.publish(topicName, "", { qos: 1, retain: true });
+    left.delete(topicName);
+    expect(retained(world, "#").sort()).toEqual([...left].sort());
+    expect(retained(world, "a/b/#").sort()).toEqual([...left].filter((name) => name.startsWith("a/b")).sort());
+  }
+});
+
+for (const qos of [1, 2] as const) {
+  test(`[MQTT-3.3.1-9] all of them arrive, whatever the window and the bounds of the queue (QoS ${qos})`, () => {
+    const world = new World({ limits: { queueMessagesMax: 3, queueBytesMax: 10_000 } });
+    const publisher = world.connect();
+    const payload = "x".repeat(3000);
+    for (let at = 0; at < 20; at++) publisher.publish(`a/${at}`, payload, { qos: 2, retain: true });
+    for (const receiveMaximum of [1, 5, 65_535]) {
+      const reader = world.connect({ properties: { receiveMaximum } });
+      reader.subscribe("a/+", { qos });
+      expect(reader.packets.length).toBeLessThanOrEqual(receiveMaximum);
+      const found = reader.takePublishes();
+      expect(new Set(found.map((publish) => publish.topicName)).size).toBe(20);
+      expect(found.map((publish) => [publish.qos, publish.retain, publish.dup])).toEqual(
+        Array(20).fill([qos, true, false]),
+      );
+    }
+  });
+}
+
+test("[MQTT-3.3.1-9] [MQTT-4.6.0-5] what was replaced or deleted before its turn does not arrive after its successor", () => {
+  const world = new World();
+  const publisher = world.connect();
+  for (const topicName of ["1", "2", "3", "4"]) publisher.publish(topicName, "old", { qos: 1, retain: true });
+  const reader = world.connect({ properties: { receiveMaximum: 1 } });
+  reader.subscribe("+", { qos: 1 });
+  const first = reader.packets[0];
+  if (first?.type !== "publish") throw new Error("no retained message");
+  const others = ["1", "2", "3", "4"].filter((topicName) => topicName !== first.topicName);
+  publisher.publish(others[0]!, "new", { qos: 1, retain: true });
+  publisher.publish(others[1]!, "", { qos: 1, retain: true });
+  const last = new Map<string, string>();
+  for (const publish of reader.takePublishes()) last.set(publish.topicName, texts([publish])[0]!);
+  expect(others.map((topicName) => last.get(topicName))).toEqual(["new", "", "old"]);
+});
+
+test("[MQTT-3.3.2-5] a retained message that expires before its turn does not arrive", () => {
+  const world = new World();
+  const publisher = world.connect();
+  for (const topicName of ["1", "2", "3"]) {
+    const properties = { messageExpiryInterval: 5 };
+    publisher.publish(topicName, "short", { qos: 1, retain: true, properties });
+  }
+  const reader = world.connect({ properties: { receiveMaximum: 1 } });
+  reader.subscribe("+", { qos: 1 });
+  world.advance(5_000);
+  expect(reader.takePublishes()).toHaveLength(1);
+});

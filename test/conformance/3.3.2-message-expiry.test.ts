@@ -184,3 +184,14 @@ test("[MQTT-4.3.3-13] the publisher's QoS 2 handshake goes on after the message 
   expect(publisher.take("pubcomp")).toMatchObject({ packetId, reasonCode: 0 });
   expect(resume(world, "away").packets).toEqual([]);
 });
+
+test("[MQTT-3.3.2-5] an interval of 0 is an interval: what waits with it is gone at once", () => {
+  const world = new World();
+  leaveSession(world, "away", "a", 1);
+  world.connect().publish("a", "x", { qos: 1, retain: true, properties: expiring(0) });
+  world.advance(1_000);
+  expect(resume(world, "away").packets).toEqual([]);
+  const reader = world.connect();
+  reader.subscribe("a");
+  expect(reader.packets).toEqual([]);
+});

@@ -119,9 +119,11 @@ test("[MQTT-3.3.2-9] an alias above the announced maximum closes with 0x94", () 
   for (const qos of [0, 1, 2] as const) {
     const world = new World({ limits: { topicAliasMaximum: 10 } });
     const subscriber = watcher(world);
-    const publisher = world.connect();
-    publisher.sendPublish("a", "x", { qos, properties: { topicAlias: 11 } });
-    expectDisconnect(publisher, 0x94);
+    for (const topicName of ["a", ""]) {
+      const publisher = world.connect();
+      publisher.sendPublish(topicName, "x", { qos, properties: { topicAlias: 11 } });
+      expectDisconnect(publisher, 0x94);
+    }
     expect(subscriber.packets).toEqual([]);
   }
 });
@@ -270,4 +272,31 @@ test("[MQTT-3.3.2-7] a PUBLISH dropped for a slow receiver sets no alias", () =>
   expect(texts(subscriber.takePublishes())).not.toContain("dropped");
   publisher.publish("x", "seen");
   expect(names(subscriber.takePublishes()).map(([topicName]) => topicName)).toEqual(["x"]);
+});
+
+test("[MQTT-3.3.2-11] receivers of one message each have it under an alias of their own", () => {
+  const world = new World();
+  const properties = { topicAliasMaximum: 5 };
+  const one = world.connect({ properties });
+  const two = world.connect({ properties });
+  const three = world.connect();
+  one.subscribe("#");
+  two.subscribe(["y", "x"]);
+  three.subscribe("#");
+  const publisher = world.connect();
+  for (const topicName of ["x", "z", "y", "x", "y"]) publisher.publish(topicName, "", { qos: 1 });
+  expect(names(one.takePublishes())).toEqual([
+    ["x", 1],
+    ["z", 2],
+    ["y", 3],
+    ["", 1],
+    ["", 3],
+  ]);
+  expect(names(two.takePublishes())).toEqual([
+    ["x", 1],
+    ["y", 2],
+    ["", 1],
+    ["", 2],
+  ]);
+  expect(names(three.takePublishes()).map(([topicName]) => topicName)).toEqual(["x", "z", "y", "x", "y"]);
 });

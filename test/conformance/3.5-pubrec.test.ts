@@ -93,6 +93,8 @@ test("(3.5) a PUBREC for an unknown Packet Identifier is answered with PUBREL 0x
   const client = world.connect();
   acknowledge(client, "pubrec", 77);
   expect(client.take("pubrel")).toMatchObject({ packetId: 77, reasonCode: 0x92 });
+  // A refusal asks for no PUBREL [MQTT-4.3.3-4].
+  for (const reasonCode of [0x80, 0x97]) acknowledge(client, "pubrec", 77, reasonCode);
   expect([client.closed, client.packets]).toEqual([false, []]);
 });
 

@@ -225,6 +225,31 @@ describe("Retain Handling", () => {
     expect(texts(client)).toEqual(["a"]);
   });
 
+  test("more retained messages than the client's Receive Maximum come one after the other, all of them", () => {
+    const world = new World();
+    const publisher = world.connect();
+    const names = Array.from({ length: 50 }, (_, index) => `a/${index}`);
+    for (const topicName of names) publisher.publish(topicName, topicName, { qos: 1, retain: true });
+    const client = world.connect({ properties: { receiveMaximum: 3 } });
+    client.subscribe("a/+");
+    expect(client.packets.length).toBe(3);
+    expect(texts(client).sort()).toEqual(names.sort());
+  });
+
+  test("[MQTT-4.6.0-5] a retained message that still waits is not overtaken by a later one of its publisher and topic", () => {
+    const world = new World();
+    const publisher = world.connect();
+    for (const topicName of ["a/1", "a/2"]) publisher.publish(topicName, "old", { qos: 1, retain: true });
+    const client = world.connect({ properties: { receiveMaximum: 1 } });
+    client.subscribe("a/+");
+    for (const topicName of ["a/1", "a/2"]) publisher.publish(topicName, "new", { qos: 1 });
+    const got = client.takePublishes().map(({ topicName, payload }) => `${topicName} ${toText(payload)}`);
+    for (const topicName of ["a/1", "a/2"]) {
+      const ofTopic = got.filter((text) => text.startsWith(topicName));
+      expect(ofTopic).toEqual([`${topicName} old`, `${topicName} new`]);
+    }
+  });
+
   test("live messages come whatever Retain Handling says", () => {
     const world = new World();
     const client = world.connect();

@@ -65,6 +65,24 @@ test("[MQTT-4.1.0-2] when the interval has passed, everything is discarded: subs
   expect(fresh.take("pubcomp").reasonCode).toBe(0x92);
 });
 
+test("[MQTT-4.1.0-2] a session that has ended holds no subscription: nobody matches", () => {
+  const publisherOf = (world: World): TestClient => world.connect({ clientId: "publisher" });
+  const ends: readonly ((world: World) => void)[] = [
+    (world) => world.connect({ ...KEEP, properties: {} }).drop(),
+    (world) => void world.connect({ ...KEEP, cleanStart: true }),
+    (world) => world.advance(100_000),
+  ];
+  for (const end of ends) {
+    const world = new World();
+    const client = world.connect(KEEP);
+    client.subscribe(["a", "a/+", "$share/g/a"]);
+    client.drop();
+    expect(publisherOf(world).publish("a", "", { qos: 1 })).toBe(0);
+    end(world);
+    expect(publisherOf(world).publish("a", "", { qos: 1 })).toBe(0x10);
+  }
+});
+
 test("[MQTT-4.1.0-2] the session of one client expires without touching that of another", () => {
   const world = new World();
   const properties = { sessionExpiryInterval: 200 };

@@ -174,6 +174,16 @@ for (const reasonCode of [0x00, 0x18, 0x19]) {
   });
 }
 
+test("[MQTT-4.12.0-7] AUTH without a method from a client without a method is no way in either: DISCONNECT 0x82", () => {
+  for (const hex of ["f0 02 19 00", "f0 02 18 00", "f0 00"]) {
+    const auth = answers(accept());
+    const client = new World({ auth }).connect();
+    client.sendBytes(hex);
+    expectDisconnect(client, 0x82);
+    expect(auth.requests).toHaveLength(1);
+  }
+});
+
 test("[MQTT-4.12.0-7] AUTH behind a CONNECT without a method, sent before the verdict, does not count as a step", () => {
   const auth = new ScriptedAuth();
   const world = new World({ auth });
@@ -259,25 +269,26 @@ test("exchanges of several clients do not mix", () => {
   expect(data).toEqual(["one", "two", "three"]);
 });
 
-test("input that waits through several steps keeps its order, in whatever pieces it came", () => {
+/** What comes of three AUTH packets sent ahead of their turns, in pieces of these sizes. */
+function outcomeAheadOfTurn(pieces: readonly number[]): unknown {
   const auth = new ScriptedAuth();
   const world = new World({ auth });
-  const client = world.dial({ properties: METHOD });
-  const publish = (text: string): Uint8Array => rawPacket(0x30, prefixed("a"), "00", toBytes(text));
-  const subscribe = rawPacket(0x82, "00 01 00", prefixed("a"), "00");
-  const nextAuth = rawPacket(0xf0, "18 08 15 00 05", toBytes("SCRAM"));
-  // Sent ahead of the broker's AUTH 0x18, which nothing forbids a client to foresee.
-  client.sendBytes(joinBytes(nextAuth, subscribe, publish("1"), publish("2").slice(0, 4)));
-  client.sendBytes(publish("2").slice(4));
-  client.sendBytes(publish("3"));
-  auth.decide(world, goOn());
-  expect(client.take("auth").reasonCode).toBe(0x18);
-  client.sendBytes(publish("4"));
-  auth.decide(world, accept());
-  expect(client.take("connack").reasonCode).toBe(0);
-  client.take("suback");
-  expect(client.takePublishes().map(({ payload }) => toText(payload))).toEqual(["1", "2", "3", "4"]);
-  expect([client.paused, client.closed]).toEqual([false, false]);
+  const client = world.dial({ properties: withData("0") });
+  const next = (text: string): Uint8Array => rawPacket(0xf0, "18 0c 15 00 05", toBytes("SCRAM"), "16", prefixed(text));
+  const ahead = joinBytes(next("1"), next("2"), next("3"));
+  let at = 0;
+  for (const size of [...pieces, ahead.length]) client.sendBytes(ahead.slice(at, (at += size)));
+  for (let step = 0; step < 3 && !client.closed; step++) auth.decide(world, goOn());
+  if (!client.closed) auth.decide(world, accept());
+  const data = auth.requests.map(({ authenticationData }) => toText(authenticationData!));
+  return { data, packets: client.takeAll(), closed: client.closed };
+}
+
+test("AUTH sent ahead of its turn is taken or refused, but the same way however the bytes are cut", () => {
+  const whole = outcomeAheadOfTurn([]);
+  for (const pieces of [[1], [20, 3], [17, 5, 2], [3, 30], Array.from({ length: 40 }, () => 1)]) {
+    expect(outcomeAheadOfTurn(pieces)).toEqual(whole);
+  }
 });
 
 test("a connection that waits for a verdict is paused at most until the verdict", () => {

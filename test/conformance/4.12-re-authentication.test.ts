@@ -149,6 +149,16 @@ for (const [what, reasonCode, method] of [
   });
 }
 
+test("[MQTT-4.12.1-2] AUTH 0x18 while the verdict is out is out of turn: DISCONNECT 0x82, nobody is asked", () => {
+  const { world, client, auth } = scene();
+  sendAuth(client, 0x19);
+  sendAuth(client, 0x18);
+  expectDisconnect(client, 0x82);
+  expect(auth.requests).toHaveLength(2);
+  auth.decide(world, accept());
+  expect(client.takeAll()).toEqual([]);
+});
+
 test("[MQTT-4.12.1-2] a second AUTH 0x19 while the verdict is out is a Protocol Error; the verdict comes too late", () => {
   const { world, client, auth } = scene();
   sendAuth(client, 0x19);

@@ -72,3 +72,32 @@ test("(4.5) a client that does not acknowledge gets no more than its window, and
   expect(silent.packets).toHaveLength(2);
   expect(texts(silent.takePublishes())).toEqual(["1", "2", "3", "4", "5"]);
 });
+
+test("[MQTT-4.5.0-1] every receiver gets the whole message, at each length of the Remaining Length", () => {
+  const world = new World({ limits: { packetBytesMax: 3_000_000 } });
+  const subscribers = [
+    world.connect(),
+    world.connect({ level: 4 }),
+    world.connect(),
+    world.connect({ properties: { topicAliasMaximum: 5 } }),
+  ];
+  for (const [at, client] of subscribers.entries()) client.subscribe(at % 2 === 0 ? "a/b" : "a/+", { qos: 2 });
+  const publisher = world.connect();
+  // Receivers at different Packet Identifiers, so that one's copy is not another's.
+  publisher.publish("a/c", "", { qos: 1 });
+  for (const client of subscribers) client.takePublishes();
+  // A second length byte from 128 on, a third from 16,384, a fourth from 2,097,152.
+  const edges = [0, 116, 16_372];
+  const sizes = [...edges.flatMap((edge) => Array.from({ length: 14 }, (_, at) => edge + at)), 2_097_152];
+  for (const [at, size] of sizes.entries()) {
+    const payload = new Uint8Array(size).fill(at + 1);
+    const qos = (at % 3) as 0 | 1 | 2;
+    publisher.publish("a/b", payload, { qos });
+    for (const client of subscribers) {
+      const received = client.takePublishes();
+      expect(received.map((publish) => [publish.qos, publish.payload.length])).toEqual([[qos, size]]);
+      expect(received[0]?.payload.every((byte) => byte === at + 1)).toBe(true);
+      expect([client.packets, client.closed]).toEqual([[], false]);
+    }
+  }
+});

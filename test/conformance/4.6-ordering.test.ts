@@ -148,3 +148,17 @@ test("(4.6) the broker's own acknowledgements keep the order of the packets", ()
   for (const packetId of [1, 2, 3]) acknowledge(client, "pubrec", packetId);
   expect(outline(client.takeAll())).toEqual(["pubrel 1", "pubrel 2", "pubrel 3"]);
 });
+
+for (const qos of [0, 1] as const) {
+  test(`[MQTT-4.6.0-5] a retained message never arrives after a later one of its publisher, topic and QoS (QoS ${qos})`, () => {
+    const world = new World();
+    const publisher = world.connect();
+    publisher.publish("first", "", { qos: 1, retain: true });
+    publisher.publish("a", "old", { qos, retain: true });
+    const subscriber = world.connect({ properties: { receiveMaximum: 1 } });
+    subscriber.subscribe(["first", "a"]);
+    publisher.publish("a", "new", { qos });
+    const received = subscriber.takePublishes().filter((publish) => publish.topicName === "a");
+    expect(texts(received).join()).toMatch(/^(old,)?new$/);
+  });
+}

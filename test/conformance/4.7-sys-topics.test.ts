@@ -94,6 +94,14 @@ describe("what they say", () => {
     expect(grown("bytes/sent")).toBeGreaterThan(0);
   });
 
+  test("a bound on levels that is lower than theirs is for clients: the broker goes on", () => {
+    const world = new World({ config, limits: { topicLevelsMax: 2 } });
+    const client = world.connect();
+    client.subscribe("$SYS/#");
+    world.advance(3 * INTERVAL_MS);
+    expect(client.takePublishes().map((publish) => publish.topicName)).toContain("$SYS/broker/version");
+  });
+
   test("an interval of 0 publishes nothing", () => {
     const world = new World({ config: { ...config, sysIntervalMs: 0 } });
     const watcher = world.connect();

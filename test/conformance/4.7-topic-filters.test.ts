@@ -243,6 +243,28 @@ describe("4.7.3 semantics", () => {
     }
   });
 
+  // Pairs of equal 32-bit FNV-1a hashes: what is looked up by a hash has to be compared as well.
+  test.each([
+    ["costarring", "liquid"],
+    ["kzpehb", "pubdra"],
+    ["wnygqf", "yjttwv"],
+  ])("[MQTT-4.7.3-4] %s and %s are told apart, as names and as levels", (one, two) => {
+    const world = new World();
+    const [first, second] = [world.connect(), world.connect()];
+    for (const [client, word] of [[first, one] as const, [second, two] as const]) {
+      client.subscribe([word, `a/${word}`, `${word}/b`]);
+    }
+    const publisher = world.connect();
+    for (let round = 0; round < 2; round++) {
+      for (const word of [one, two, one]) {
+        for (const topicName of [word, `a/${word}`, `${word}/b`]) publisher.publish(topicName, "", { retain: true });
+      }
+      expect(received(first)).toEqual([one, `a/${one}`, `${one}/b`, one, `a/${one}`, `${one}/b`]);
+      expect(received(second)).toEqual([two, `a/${two}`, `${two}/b`]);
+    }
+    expect(matches(one, two)).toBe(false);
+  });
+
   test("[MQTT-4.7.3-4] the bytes of a name go out as they came in", () => {
     const world = new World();
     const client = world.connect();

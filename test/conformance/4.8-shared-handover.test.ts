@@ -128,6 +128,30 @@ describe("QoS 1 and waiting messages", () => {
     expect(taken).toEqual([[0, [2]]]);
   });
 
+  test("[MQTT-3.8.4-8] a taker with a higher granted QoS gets the message at the QoS it was published with", () => {
+    const world = new World();
+    const first = join(world, 1);
+    world.connect().publish("a", "x", { qos: 2 });
+    expect(first.packets).toMatchObject([{ type: "publish", qos: 1 }]);
+    const other = join(world, 2);
+    first.drop();
+    expect(other.takePublishes().map((publish) => publish.qos)).toEqual([2]);
+  });
+
+  test.each([true, false])(
+    "[MQTT-3.3.1-12] [MQTT-3.3.1-13] Retain As Published %p of the taker holds",
+    (retainAsPublished) => {
+      const world = new World();
+      const first = world.connect();
+      first.subscribe(FILTER, { retainAsPublished: !retainAsPublished });
+      world.connect().publish("a", "x", { qos: 1, retain: true });
+      const other = world.connect();
+      other.subscribe(FILTER, { retainAsPublished });
+      first.drop();
+      expect(other.takePublishes().map((publish) => publish.retain)).toEqual([retainAsPublished]);
+    },
+  );
+
   test("the message's lifetime goes on", () => {
     const world = new World();
     const first = join(world, 1);

@@ -79,6 +79,39 @@ describe("4.8.1 plain subscriptions", () => {
   });
 });
 
+describe("leaving", () => {
+  test.each(["a", "$share/g/a"])("the subscribers of %s leave in any order, the others stay subscribed", (filter) => {
+    const count = 4;
+    for (const order of permutations(count)) {
+      const world = new World();
+      const publisher = world.connect();
+      const clients = Array.from({ length: count }, () => {
+        const client = world.connect();
+        client.subscribe(filter, { qos: 0 });
+        return client;
+      });
+      for (let gone = 0; gone < count; gone++) {
+        clients[order[gone]!]!.unsubscribe(filter);
+        const left = count - gone - 1;
+        for (let turn = 0; turn < left; turn++) publisher.publish("a");
+        const each = filter === "a" ? left : 1;
+        const stay = new Set(order.slice(gone + 1));
+        expect(clients.map((client) => client.takePublishes().length)).toEqual(
+          clients.map((_, index) => (stay.has(index) ? each : 0)),
+        );
+      }
+      expect(publisher.publish("a", "", { qos: 1 })).toBe(0x10);
+    }
+  });
+
+  function permutations(count: number): number[][] {
+    if (count === 0) return [[]];
+    return permutations(count - 1).flatMap((shorter) =>
+      Array.from({ length: count }, (_, at) => [...shorter.slice(0, at), count - 1, ...shorter.slice(at)]),
+    );
+  }
+});
+
 describe("3.3.4 overlapping subscriptions", () => {
   const filters: readonly (readonly [string, QoS])[] = [
     ["a/b", 0],

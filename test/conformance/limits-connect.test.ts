@@ -305,9 +305,11 @@ test("heldInputBytesMax: input behind a CONNECT that waits is held up to the bou
   const client = world.dial();
   for (let count = 0; count < 10; count++) client.sendBytes(PING_PAD);
   expect([client.closed, observer.packets.length]).toEqual([false, 0]);
+  expect(client.paused).toBe(true); // the transport is asked to hold the rest itself
   auth.decide(world, accept());
   expect(client.take("connack").reasonCode).toBe(0);
   expect(observer.takePublishes()).toHaveLength(10);
+  expect(client.paused).toBe(false);
 });
 
 test("heldInputBytesMax: more than that ends the connection with CONNACK 0x97, and nothing of it is handled", () => {

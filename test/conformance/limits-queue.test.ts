@@ -130,12 +130,22 @@ test("limits.queueBytesMax, drop-oldest: the oldest make room", () => {
 
 test("limits.queueBytesMax: a message that could never fit is refused under both policies and displaces nobody", () => {
   for (const queueOverflow of POLICIES) {
-    const world = new World({ limits: { queueBytesMax: 10_000 }, config: { queueOverflow } });
-    leaveSession(world, "away", "a", 1);
-    const publisher = world.connect();
-    expect(publisher.publish("a", "kept", { qos: 1 })).toBe(0);
-    expect(publisher.publish("a", "x".repeat(20_000), { qos: 1 })).toBe(0x97);
-    expect(texts(resume(world, "away").takePublishes())).toEqual(["kept"]);
+    for (const messageExpiryInterval of [5, 1000]) {
+      const world = new World({ limits: { queueBytesMax: 10_000 }, config: { queueOverflow } });
+      leaveSession(world, "away", "a", 1);
+      const publisher = world.connect();
+      // Bytes that have left the queue, displaced or expired, make no room for it either.
+      for (let at = 0; at < 20; at++) {
+        publisher.publish("a", "x".repeat(4000), { qos: 1, properties: { messageExpiryInterval } });
+        if (at % 5 === 4) world.advance(5_000);
+      }
+      publisher.publish("a", "kept", { qos: 1 });
+      expect(publisher.publish("a", "x".repeat(20_000), { qos: 1 })).toBe(0x97);
+      const lengths = resume(world, "away")
+        .takePublishes()
+        .map((publish) => publish.payload.length);
+      expect(lengths).toEqual(messageExpiryInterval === 5 ? [4] : [4000, 4000, 4]);
+    }
   }
 });
 
@@ -213,4 +223,39 @@ test("[MQTT-3.1.2-24] [MQTT-3.1.2-25] what was in flight and is too large for th
   expect(texts(small.takePublishes())).toEqual(["3"]);
   publisher.publish("a", "4", { qos: 2 });
   expect(texts(small.takePublishes())).toEqual(["4"]);
+  small.drop();
+  expect(resume(world, "subscriber").packets).toEqual([]);
 });
+
+for (const queueOverflow of POLICIES) {
+  test(`limits.queueBytesMax: places and bytes come back whole, however often a queue was full (${queueOverflow})`, () => {
+    const world = new World({ limits: { queueBytesMax: 10_000 }, config: { queueOverflow } });
+    leaveSession(world, "away", "a", 1);
+    const publisher = world.connect();
+    const publish = (bytes: number, messageExpiryInterval = 1000) =>
+      publisher.publish("a", "x".repeat(bytes), { qos: 1, properties: { messageExpiryInterval } });
+    const third = queueOverflow === "drop-newest" ? 0x97 : 0;
+    for (let round = 0; round < 5; round++) {
+      // Fetched, also with a window and a size that hold messages back; expired while away; expired behind the window.
+      expect([publish(4000), publish(4000), publish(4000)]).toEqual([0, 0, third]);
+      expect(resume(world, "away", { properties: { receiveMaximum: 1 } }).takePublishes()).toHaveLength(2);
+      expect([publish(4000), publish(4000)]).toEqual([0, 0]);
+      const small = resume(world, "away", { properties: { maximumPacketSize: 100 } });
+      expect(small.packets).toEqual([]);
+      small.drop();
+      expect([publish(4000, 5), publish(4000, 5)]).toEqual([0, 0]);
+      world.advance(5_000);
+      expect([publish(4000), publish(4000, 5)]).toEqual([0, 0]);
+      const narrow = resume(world, "away", { properties: { receiveMaximum: 1 } });
+      world.advance(5_000);
+      expect(narrow.takePublishes()).toHaveLength(1);
+      narrow.drop();
+    }
+    expect([publish(100), publish(20_000)]).toEqual([0, 0x97]);
+    expect(
+      resume(world, "away")
+        .takePublishes()
+        .map((message) => message.payload.length),
+    ).toEqual([100]);
+  });
+}

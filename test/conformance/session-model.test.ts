@@ -1,6 +1,6 @@
 /**
  * Random dialogues of three clients against the reference model of a session: QoS 1 at least once, QoS 2 exactly once, in
- * order per publisher, topic and QoS, within the window, through lost connections, take-overs and clean starts.
+ * order per publisher, topic and QoS, within the window, through stalls, lost connections, take-overs and clean starts.
  */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -16,6 +16,8 @@ type Step =
   | { readonly do: "publish"; readonly who: number; readonly topicName: string; readonly qos: QoS }
   | { readonly do: "take"; readonly who: number; readonly count: number }
   | { readonly do: "takeAndLose"; readonly who: number; readonly count: number }
+  | { readonly do: "stall"; readonly who: number }
+  | { readonly do: "drain"; readonly who: number }
   | { readonly do: "takeEverything"; readonly who: number }
   | { readonly do: "wait"; readonly ms: number };
 
@@ -23,6 +25,7 @@ interface Setting {
   readonly levels: readonly ProtocolLevel[];
   readonly inflightMax: number;
   readonly receiveMaximum: number;
+  readonly outboundHighWaterBytes: number;
 }
 
 const CLIENTS = 3;
@@ -43,7 +46,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 20, arbitrary: fc.record({ do: fc.constant("publish" as const), who, topicName, qos }) },
   { weight: 10, arbitrary: fc.record({ do: fc.constant("take" as const), who, count }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("takeAndLose" as const), who, count }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("takeEverything" as const), who }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constantFrom("stall", "drain", "takeEverything"), who }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.integer({ min: 1, max: 3_600_000 }) }) },
 );
 
@@ -53,8 +56,8 @@ class Dialogue {
   readonly clients: readonly ModelClient[];
   #messages = 0;
 
-  constructor({ levels, inflightMax, receiveMaximum: window }: Setting) {
-    this.world = new World({ limits: { inflightMax } });
+  constructor({ levels, inflightMax, receiveMaximum: window, outboundHighWaterBytes }: Setting) {
+    this.world = new World({ limits: { inflightMax, outboundHighWaterBytes, outboundLowWaterBytes: 10 } });
     this.clients = levels.map((level, at) => new ModelClient(this.world, `client ${at}`, level, inflightMax));
     for (const client of this.clients) client.connect(false, window);
   }
@@ -71,9 +74,14 @@ class Dialogue {
     else if (next.do === "subscribe") client.subscribe(next.topicFilter, next.qos);
     else if (next.do === "unsubscribe") client.unsubscribe(next.topicFilter);
     else if (next.do === "publish") this.publish(client, next.topicName, next.qos);
+    else if (next.do === "take") client.take(next.count);
+    else if (next.do === "stall") client.stall();
+    else if (next.do === "drain") client.drain();
     else if (next.do === "takeEverything") client.takeEverything();
-    else client.take(next.count, next.do === "take");
-    if (next.do === "takeAndLose") client.disconnect(false);
+    else if (next.do === "takeAndLose") {
+      client.take(next.count, false);
+      client.disconnect(false);
+    }
   }
 
   publish(client: ModelClient, name: string, level: QoS): void {
@@ -99,6 +107,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   levels: fc.array(level, { minLength: CLIENTS, maxLength: CLIENTS }),
   inflightMax: fc.constantFrom(1, 2, 5, 4096),
   receiveMaximum,
+  outboundHighWaterBytes: fc.constantFrom(20, 100, 1_000_000),
 });
 
 test("any dialogue of three clients keeps to the model of a session", () => {
@@ -128,7 +137,12 @@ test("a long dialogue, where ids have been used and given back many times", () =
 describe("the model notices", () => {
   /** A subscriber with three messages of each QoS in its inbox. */
   function prepared(): ModelClient {
-    const pair = new Dialogue({ levels: [5, 5], inflightMax: 100, receiveMaximum: 100 });
+    const pair = new Dialogue({
+      levels: [5, 5],
+      inflightMax: 100,
+      receiveMaximum: 100,
+      outboundHighWaterBytes: 1_000_000,
+    });
     const [subscriber, publisher] = pair.clients;
     subscriber!.subscribe("#", 2);
     for (const quality of [0, 1, 2] as const) {

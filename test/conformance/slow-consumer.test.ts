@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { acknowledge, outline, resume, takeUnacknowledged, texts } from "../support/publish-dialogue.ts";
-import { type TestClient, World } from "../support/world.ts";
+import { connectPacket, type TestClient, World } from "../support/world.ts";
 
 const HIGH_WATER_BYTES = 2000;
 const LIMITS = { outboundHighWaterBytes: HIGH_WATER_BYTES, outboundLowWaterBytes: 500 };
@@ -144,4 +144,39 @@ test("many retained messages do not run over a slow receiver, and none of QoS 1 
     seen.push(...numbersOf(texts(slow.takePublishes())));
   }
   expect(seen.sort((a, b) => a - b)).toEqual(upTo(100));
+});
+
+test("a client that asks and does not read is not read either, until it has caught up", () => {
+  const world = new World({ limits: LIMITS });
+  const slow = subscriberOf(world, 0);
+  slow.stall();
+  for (let at = 0; at < HIGH_WATER_BYTES / 2 - 1; at++) slow.send({ type: "pingreq" });
+  expect([slow.backlogBytes, slow.paused]).toEqual([HIGH_WATER_BYTES - 2, false]);
+  slow.send({ type: "pingreq" });
+  expect(slow.paused).toBe(true);
+  slow.drain();
+  expect([slow.paused, slow.closed]).toEqual([false, false]);
+  expect(slow.takeAll()).toHaveLength(HIGH_WATER_BYTES / 2);
+});
+
+test("a client that comes back and does not read is sent what is due to it bit by bit, in order", () => {
+  const world = new World({ limits: LIMITS });
+  const first = subscriberOf(world, 2);
+  const publisher = world.connect();
+  for (let at = 0; at < 60; at++) publisher.publish("a", payloadOf(at), { qos: at % 2 === 0 ? 1 : 2 });
+  expect(first.packets).toHaveLength(60);
+  first.drop();
+  for (let at = 60; at < 100; at++) publisher.publish("a", payloadOf(at), { qos: 1 });
+  const slow = world.open();
+  slow.stall();
+  slow.send(connectPacket("subscriber 2", { cleanStart: false }));
+  slow.take("connack");
+  const seen: number[] = [];
+  for (let round = 0; round < 100 && seen.length < 100; round++) {
+    expect(slow.backlogBytes).toBeLessThanOrEqual(HIGH_WATER_BYTES + 200);
+    slow.drain();
+    slow.stall();
+    seen.push(...numbersOf(texts(slow.takePublishes())));
+  }
+  expect(seen).toEqual(upTo(100));
 });

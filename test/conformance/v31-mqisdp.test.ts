@@ -30,6 +30,15 @@ describe("CONNECT", () => {
     }
   });
 
+  test("an identifier is not optional: empty gets return code 2, with clean session too", () => {
+    for (const flags of ["02", "00"]) {
+      const client = new World().open(level);
+      client.sendBytes(frame(0x10, V31_HEAD, flags, "00 00", field("")));
+      expect(toHex(client.bytes)).toBe("20 02 00 02");
+      expect(client.closed).toBe(true);
+    }
+  });
+
   test("the session is resumed, but CONNACK does not say so: its first byte is reserved", () => {
     const world = new World();
     const init = { level, clientId: "me", cleanStart: false } as const;

@@ -96,6 +96,22 @@ describe("deleting", () => {
   });
 });
 
+describe("deleting among others", () => {
+  test("[MQTT311-3.3.1-10] only the topic's own message goes: parents, children and neighbours stay", () => {
+    const names = ["a", "a/b", "a/b/c", "a/b/c/d", "a/c", "a/", "b"];
+    for (const gone of names) {
+      const world = new World();
+      const publisher = connect(world);
+      for (const topicName of names) publisher.publish(topicName, "x", { retain: true });
+      publisher.publish(gone, "", { retain: true });
+      const left = names.filter((topicName) => topicName !== gone);
+      expect(found(world)).toEqual(left.map((topicName) => `${topicName}=x at 0`).sort());
+      for (const topicName of left) publisher.publish(topicName, "", { retain: true });
+      expect(found(world)).toEqual([]);
+    }
+  });
+});
+
 describe("sending", () => {
   test("[MQTT311-3.3.1-6] [MQTT311-3.3.1-8] a new subscription brings every message it matches, RETAIN 1", () => {
     const world = new World();

@@ -66,22 +66,28 @@ for (const [client, targets, missing] of [
   ["Paho Python 1.6", targetsWith(""), missing1],
   ["Paho Python 2", targetsWith(PAHO2_PATH), missing2],
 ] as const) {
-  describe(client, () => {
-    runSuite<PahoTarget>({
-      client,
-      targets,
-      missing,
-      afterEachTest: endScripts,
-      scenarios: [
-        { name: "delivers at the lower of the published and the granted QoS, each once", run: roundTrip },
-        { name: "sets, replaces and deletes a retained message", run: retained },
-        { name: "publishes the Will of a killed process and of a cut connection, and only then", run: will },
-        { name: "delivers to a resumed session what was published while it was away", run: resume },
-        { name: "carries 1 MB unchanged at every QoS", run: largePayload },
-        { name: "shares a subscription between three clients", run: shared, where: onlyV5 },
-        { name: "carries properties, subscription options and Topic Aliases", run: properties, where: onlyV5 },
-      ],
-    });
+  runSuite<PahoTarget>({
+    client,
+    targets,
+    missing,
+    afterEachTest: endScripts,
+    scenarios: [
+      { name: "delivers at the lower of the published and the granted QoS, each once", run: roundTrip },
+      { name: "sets, replaces and deletes a retained message", run: retained },
+      { name: "publishes the Will of a killed process and of a cut connection, and only then", run: will },
+      { name: "delivers to a resumed session what was published while it was away", run: resume },
+      { name: "carries 1 MB unchanged at every QoS", run: largePayload },
+      { name: "shares a subscription between three clients", run: shared, where: onlyV5 },
+      { name: "carries properties, subscription options and Topic Aliases", run: properties, where: onlyV5 },
+      {
+        name: "is told by DISCONNECT 0x8E that its session was taken over",
+        run: takeOver,
+        where: onlyV5,
+        mosquitto: "closes the older connection without a DISCONNECT",
+      },
+    ],
+  });
+  describe(`${client}, SIGTERM`, () => {
     // mosquitto 2.0.11 closes the connections without a DISCONNECT.
     test.skipIf(missing !== undefined || brokerUnderTest === "mosquitto")(
       "is told by DISCONNECT 0x8B that the broker stops",
@@ -93,10 +99,15 @@ for (const [client, targets, missing] of [
 
 const open = new Set<LineProcess>();
 
-function startScript(name: string, broker: BrokerProcess, target: PahoTarget): LineProcess {
+function startScript(
+  name: string,
+  broker: BrokerProcess,
+  target: PahoTarget,
+  topicName: string = uniqueName(name),
+): LineProcess {
   const port = target.transport === "tcp" ? broker.tcpPort : broker.wsPort;
   const flags = ["--port", String(port), "--version", target.version, "--transport", target.transport];
-  const command = [PYTHON, join(SCRIPTS, `${name}.py`), ...flags, "--topic", uniqueName(name)];
+  const command = [PYTHON, join(SCRIPTS, `${name}.py`), ...flags, "--topic", topicName];
   const child = startLineProcess(command, { env: pythonEnvironment(target.pythonPath) });
   open.add(child);
   return child;
@@ -111,10 +122,13 @@ async function endScripts(): Promise<void> {
 
 /** Runs a script to its end and answers with the lines it printed. */
 async function runScript(name: string, broker: BrokerProcess, target: PahoTarget): Promise<readonly Said[]> {
-  const child = startScript(name, broker, target);
-  const code = await child.exited;
-  if (code !== 0) throw new Error(`${name}.py: code ${code}\n${child.lines.join("\n")}\n${child.stderr()}`);
-  return child.lines.map((line) => JSON.parse(line));
+  return result(startScript(name, broker, target));
+}
+
+async function result(script: LineProcess): Promise<readonly Said[]> {
+  const code = await script.exited;
+  if (code !== 0) throw new Error(`ended with code ${code}\n${script.lines.join("\n")}\n${script.stderr()}`);
+  return script.lines.map((line) => JSON.parse(line));
 }
 
 async function roundTrip(broker: BrokerProcess, target: PahoTarget): Promise<void> {
@@ -146,7 +160,14 @@ async function retained(broker: BrokerProcess, target: PahoTarget): Promise<void
 }
 
 async function will(broker: BrokerProcess, target: PahoTarget): Promise<void> {
-  expect(await runScript("will", broker, target)).toMatchObject([
+  const topicName = uniqueName("will");
+  const watcher = startScript("will", broker, target, topicName);
+  await watcher.line((line) => line.includes("watching"));
+  const doomed = startScript("stay", broker, target, topicName);
+  await doomed.line((line) => line.includes("connected"));
+  doomed.signal("SIGKILL");
+  expect(await result(watcher)).toMatchObject([
+    { watching: true },
     { payload: "killed", qos: 1, retain: false },
     { payload: "cut", qos: 1, retain: false },
     { payload: "killed", qos: 1, retain: true },
@@ -209,6 +230,16 @@ async function properties(broker: BrokerProcess, target: PahoTarget): Promise<vo
   ]);
 }
 
+async function takeOver(broker: BrokerProcess, target: PahoTarget): Promise<void> {
+  const topicName = uniqueName("takeover");
+  const older = startScript("stay", broker, target, topicName);
+  await older.line((line) => line.includes("connected"));
+  const newer = startScript("stay", broker, target, topicName);
+  await newer.line((line) => line.includes("connected"));
+  expect(await result(older)).toEqual([{ connected: true }, { end_code: 0x8e }]);
+}
+
+/** Paho reads the reason code of a DISCONNECT only when properties follow it: a Reason String is what makes this visible. */
 async function shutdown(targets: readonly PahoTarget[]): Promise<void> {
   const broker = await startBroker();
   try {

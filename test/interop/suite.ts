@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:tes
 import { type BrokerProcess, brokerUnderTest, sameOrNewBroker } from "../support/broker-process.ts";
 
 /** Long enough for a slow shared machine; a test never waits for it unless it fails. */
-export const TEST_MS = 60_000;
+export const TEST_MS = 120_000;
 
 export interface Scenario<Target> {
   readonly name: string;
@@ -32,28 +32,30 @@ export function runSuite<Target extends { readonly name: string }>(suite: Suite<
     test.skip(`${suite.client}: ${suite.missing}`, () => {});
     return;
   }
-  let broker: BrokerProcess | undefined;
-  beforeEach(async () => {
-    broker = await sameOrNewBroker(broker);
-  }, TEST_MS);
-  afterEach(async () => {
-    await suite.afterEachTest?.();
-  }, TEST_MS);
-  afterAll(async () => {
-    if (broker !== undefined) expect(await broker.stop()).toBe(0);
-  }, TEST_MS);
-  for (const target of suite.targets) {
-    describe(`${suite.client}, ${target.name}`, () => {
-      for (const scenario of suite.scenarios) {
-        if (scenario.where?.(target) === false) continue;
-        test.skipIf(brokerUnderTest === "mosquitto" && scenario.mosquitto !== undefined)(
-          scenario.name,
-          () => scenario.run(broker!, target),
-          TEST_MS,
-        );
-      }
-    });
-  }
+  describe(suite.client, () => {
+    let broker: BrokerProcess | undefined;
+    beforeEach(async () => {
+      broker = await sameOrNewBroker(broker);
+    }, TEST_MS);
+    afterEach(async () => {
+      await suite.afterEachTest?.();
+    }, TEST_MS);
+    afterAll(async () => {
+      if (broker !== undefined) expect(await broker.stop()).toBe(0);
+    }, TEST_MS);
+    for (const target of suite.targets) {
+      describe(target.name, () => {
+        for (const scenario of suite.scenarios) {
+          if (scenario.where?.(target) === false) continue;
+          test.skipIf(brokerUnderTest === "mosquitto" && scenario.mosquitto !== undefined)(
+            scenario.name,
+            () => scenario.run(broker!, target),
+            TEST_MS,
+          );
+        }
+      });
+    }
+  });
 }
 
 let namesGiven = 0;

@@ -10,7 +10,7 @@ import { type ConnectInit, fromHex, type TestClient, toText, type World } from "
 /** The levels that share the rules of delivery: 3.1.1 and 5.0. */
 export const LEVELS = [4, 5] as const satisfies readonly ProtocolLevel[];
 
-/** What an acknowledgement, an answer to it, and its answer look like from the client's side. */
+/** The packets that answer a PUBLISH, and each other. */
 export type AckType = "puback" | "pubrec" | "pubrel" | "pubcomp";
 
 /** Connects to a session that stays when the connection goes, at any level; continues it if there is one. */

@@ -56,6 +56,8 @@ export class ModelClient {
   /** Packets that arrived and were not looked at, oldest first. */
   inbox: Packet[] = [];
   wire: TestClient | undefined;
+  /** The client does not read: QoS 0 messages may be dropped. */
+  #stalled = false;
   readonly #world: World;
   readonly #inflightMax: number;
   #hasSession = false;
@@ -111,6 +113,19 @@ export class ModelClient {
     this.#lost();
   }
 
+  /** From now on the network takes nothing more from the broker, until `drain`. */
+  stall(): void {
+    if (this.wire === undefined) return;
+    this.wire.stall();
+    this.#stalled = true;
+  }
+
+  drain(): void {
+    this.#stalled = false;
+    this.wire?.drain();
+    this.observe();
+  }
+
   subscribe(topicFilter: string, qos: QoS): void {
     if (this.wire === undefined) return;
     const { reasonCodes } = this.wire.subscribe(topicFilter, { qos });
@@ -162,7 +177,7 @@ export class ModelClient {
     this.expected.set(message.number, {
       message,
       qos,
-      must: qos > 0 || this.wire !== undefined,
+      must: qos > 0 || (this.wire !== undefined && !this.#stalled),
       deliveries: 0,
       sentBefore: false,
       connectionNumber: 0,
@@ -195,6 +210,7 @@ export class ModelClient {
   /** Takes everything until the broker has nothing more to say; then nothing that had to arrive is missing. */
   takeEverything(): void {
     if (this.wire === undefined) return;
+    this.drain();
     this.take(Number.POSITIVE_INFINITY);
     for (const { message, must, deliveries } of this.expected.values()) {
       check(!must || deliveries > 0, `${this.clientId} never got ${JSON.stringify(message)}`);
@@ -280,6 +296,7 @@ export class ModelClient {
     this.#outstanding.clear();
     this.#connectionOrder.clear();
     this.wire = undefined;
+    this.#stalled = false;
     if (this.#outlivesConnection) return;
     this.#hasSession = false;
     this.#forget();

@@ -72,7 +72,7 @@ export class World {
       {
         auth: options.auth ?? allowAll,
         log: { write: (level, event, fields) => void this.log.push({ level, event, fields }) },
-        ids: { clientId: () => `assigned${++this.#clientIds}` },
+        ids: { clientId: () => `assigned${++this.#clientIds}`, seed: () => 0x811c9dc5 },
       },
       this.nowMs,
     );
@@ -175,11 +175,12 @@ export class TestClient implements Wire {
 
   send(bytes: Uint8Array): number;
   send(...packets: Packet[]): void;
-  send(...items: (Uint8Array | Packet)[]): number | void {
+  send(...items: (Uint8Array | Packet)[]): number | undefined {
     if (items.length === 1 && items[0] instanceof Uint8Array) return this.#receive(items[0]);
     const writer = new Writer();
     for (const packet of items as Packet[]) encodePacket(writer, packet, this.level);
     this.sendBytes(writer.view());
+    return undefined;
   }
 
   pause(): void {
@@ -244,7 +245,11 @@ export class TestClient implements Wire {
     this.world.settle();
   }
 
-  subscribe(topicFilter: string | string[], options: Partial<SubscribeFilter> = {}, properties: Properties = {}): Suback {
+  subscribe(
+    topicFilter: string | string[],
+    options: Partial<SubscribeFilter> = {},
+    properties: Properties = {},
+  ): Suback {
     const list = typeof topicFilter === "string" ? [topicFilter] : topicFilter;
     const packetId = this.nextPacketId();
     const defaults = { qos: 2, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;

@@ -21,7 +21,8 @@ export function decodeAuth(reader: Reader, flags: number): Auth {
   if (!isReasonCodeOf(PacketType.AUTH, reasonCode)) {
     throw protocolError("MQTT-3.15.2-1", `reason code 0x${reasonCode.toString(16)} in AUTH`);
   }
-  const properties = reader.remaining === 0 ? {} : decodeProperties(reader, PacketType.AUTH);
+  // Unlike elsewhere only both fields together may be left off (section 3.15.2.1).
+  const properties = decodeProperties(reader, PacketType.AUTH);
   reader.finish();
   return { type: "auth", reasonCode, properties };
 }

@@ -21,12 +21,14 @@ export interface Connack {
 export function decodeConnack(reader: Reader, flags: number, level: ProtocolLevel): Connack {
   checkFlags(PacketType.CONNACK, flags, 0, "MQTT-2.1.3-1");
   const acknowledgeFlags = reader.u8();
-  if (acknowledgeFlags > 1) throw malformed("MQTT-3.2.2-1", `Connect Acknowledge Flags ${acknowledgeFlags}`);
+  // MQTT 3.1 reserves the byte without saying what is in it.
+  if (acknowledgeFlags > 1 && level !== 3)
+    throw malformed("MQTT-3.2.2-1", `Connect Acknowledge Flags ${acknowledgeFlags}`);
   const reasonCode = reader.u8();
   if (level === 5 && !isReasonCodeOf(PacketType.CONNACK, reasonCode)) {
     throw protocolError("MQTT-3.2.2-8", `reason code 0x${reasonCode.toString(16)} in CONNACK`);
   }
-  const sessionPresent = acknowledgeFlags === 1;
+  const sessionPresent = acknowledgeFlags === 1 && level !== 3;
   if (reasonCode !== 0 && sessionPresent) throw protocolError("MQTT-3.2.2-6", "Session Present with a refusal");
   const properties = level === 5 ? decodeProperties(reader, PacketType.CONNACK) : {};
   reader.finish();

@@ -80,6 +80,10 @@ export function decodeConnect(reader: Reader, flags: number): Connect {
   };
   if ((connectFlags & WILL) !== 0) {
     const willProperties = protocolLevel === 5 ? decodeProperties(reader, WILL_PROPERTIES) : {};
+    const { responseTopic = "" } = willProperties;
+    if (responseTopic.includes("+") || responseTopic.includes("#")) {
+      throw protocolError("MQTT-3.3.2-14", "wildcard in a Response Topic");
+    }
     const topicName = reader.string();
     packet.will = {
       topicName,
@@ -89,8 +93,11 @@ export function decodeConnect(reader: Reader, flags: number): Connect {
       properties: willProperties,
     };
   }
-  if ((connectFlags & USER_NAME) !== 0) packet.username = reader.string();
-  if ((connectFlags & PASSWORD) !== 0) packet.password = reader.binary();
+  // MQTT 3.1 has servers accept a flagged user name or password that is left off.
+  const mayBeLeftOff = protocolLevel === 3;
+  const isThere = (flag: number): boolean => (connectFlags & flag) !== 0 && !(mayBeLeftOff && reader.remaining === 0);
+  if (isThere(USER_NAME)) packet.username = reader.string();
+  if (isThere(PASSWORD)) packet.password = reader.binary();
   reader.finish();
   return packet;
 }

@@ -226,6 +226,7 @@ function encodeProperty(
 ): void {
   const { id, type } = definition;
   if (typeof value === "number") {
+    checkRange(definition, value);
     writer.varint(id);
     if (type === "byte") writer.u8(value);
     else if (type === "u16") writer.u16(value);
@@ -240,6 +241,7 @@ function encodeProperty(
     for (const item of value) {
       writer.varint(id);
       if (typeof item === "number") {
+        checkRange(definition, item);
         writer.varint(item);
       } else {
         writer.string(item[0]);
@@ -247,4 +249,12 @@ function encodeProperty(
       }
     }
   }
+}
+
+const LARGEST: Readonly<Record<string, number>> = { byte: 0xff, u16: 0xffff, u32: 0xffffffff, varint: 268_435_455 };
+
+/** What cannot be written is refused; what only may not be said can be, for tests of whoever reads it. */
+function checkRange({ name, type }: PropertyDefinition, value: number): void {
+  const max = LARGEST[type]!;
+  if (!(value >= 0 && value <= max)) throw new RangeError(`${name} ${value}, expected 0 to ${max}`);
 }

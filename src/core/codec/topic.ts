@@ -62,7 +62,7 @@ export function parseTopicFilter(filter: string, levelsMax: number): ParsedFilte
     if (shareName.includes("+") || shareName.includes("#")) return undefined;
     topicFilter = filter.slice(end + 1);
   } else if (filter === "$share") {
-    return undefined;
+    return undefined; // a Shared Subscription cut short: nobody could ever publish to this name
   }
   if (topicFilter.length === 0) return undefined; // [MQTT-4.7.3-1]
   const hasWildcard = topicFilter.includes("+") || topicFilter.includes("#");
@@ -104,8 +104,11 @@ export function filterCovers(allowed: string, requested: string): boolean {
     const r = inner[i];
     if (a === "#") return true;
     if (a === undefined || r === undefined) return a === r;
-    // "+/#" is the one filter with "+" that equals "#".
-    if (r === "#") return i === 0 && outer.length === 2 && a === "+" && outer[1] === "#";
+    if (r === "#") {
+      // "#" matches its parent level too, "+/#" does not: they are equal only where the parent would be an empty name.
+      const parentIsEmpty = i === 0 || (i === 1 && inner[0] === "");
+      return parentIsEmpty && a === "+" && outer.length === i + 2 && outer[i + 1] === "#";
+    }
     if (a !== "+" && a !== r) return false;
   }
 }
@@ -119,7 +122,11 @@ export function filtersOverlap(first: string, second: string): boolean {
   for (let i = 0; ; i++) {
     const x = a[i];
     const y = b[i];
-    if (x === "#" || y === "#") return true;
+    if (x === "#" || y === "#") {
+      // Where the other filter ends here, "#" has to match its parent level, which may be an empty name: nobody's.
+      const other = x === "#" ? y : x;
+      return other !== undefined || i !== 1 || (a[0] !== "" && b[0] !== "");
+    }
     if (x === undefined || y === undefined) return x === y;
     if (x !== "+" && y !== "+" && x !== y) return false;
   }

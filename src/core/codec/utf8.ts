@@ -105,11 +105,12 @@ function decodeAscii(bytes: Uint8Array, start: number, end: number): string {
   return text;
 }
 
-/** Bytes that `text` takes in UTF-8. Throws a RangeError for a lone surrogate: such text cannot travel [MQTT-1.5.4-1]. */
+/** Bytes that `text` takes in UTF-8. Throws a RangeError for what cannot travel: a lone surrogate, U+0000. */
 export function utf8Length(text: string): number {
   let length = 0;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
+    if (unit === 0) throw new RangeError("U+0000 in a string"); // [MQTT-1.5.4-2]
     if (unit < 0x80) length += 1;
     else if (unit < 0x800) length += 2;
     else if (unit < 0xd800 || unit > 0xdfff) length += 3;

@@ -103,10 +103,13 @@ export class Writer {
       // Rare: only a body of 128 bytes or more has to move for a longer length.
       this.reserve(extra);
       this.bytes.copyWithin(mark + extra, mark, this.length);
+      this.length += extra;
     }
-    this.length = mark - 1;
-    this.varint(count);
-    this.length = mark + extra + count;
+    let rest = count;
+    for (let at = mark - 1; at < mark + extra; at++) {
+      this.bytes[at] = (rest & 0x7f) | (at < mark + extra - 1 ? 0x80 : 0);
+      rest >>>= 7;
+    }
   }
 
   /** What was written, as a view. */

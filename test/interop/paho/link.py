@@ -24,18 +24,13 @@ def say(**fields):
     print(json.dumps(fields), flush=True)
 
 
-def give_up_in_time():
-    """Also to be called after a fork: the watchdog is a thread and stays behind."""
-    faulthandler.dump_traceback_later(GIVE_UP_AFTER_S, exit=True)
-
-
 def arguments():
+    faulthandler.dump_traceback_later(GIVE_UP_AFTER_S, exit=True)
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--version", choices=PROTOCOLS, required=True)
     parser.add_argument("--transport", choices=["tcp", "websockets"], required=True)
     parser.add_argument("--topic", required=True, help="a Topic Name of this test's own; client ids begin with it too")
-    give_up_in_time()
     return parser.parse_args()
 
 
