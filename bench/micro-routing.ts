@@ -57,7 +57,7 @@ function topicNames(count: number, nth: (n: number) => string): TopicNames {
   return { count, bytes, starts };
 }
 
-const GRANT = new Grant(EVERYTHING);
+const GRANT = new Grant({ id: "bench", permissions: EVERYTHING }, "bench", { deny: [] });
 
 /** Subscriptions as a broker has them: in the router and with their session. */
 function subscribeAll(router: Router, count: number): Session[] {

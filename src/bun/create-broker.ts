@@ -16,11 +16,13 @@ import {
   type Limits,
   type QueueOverflow,
 } from "../core/limits.ts";
-import type { AuthHost, Log } from "../core/ports.ts";
+import type { Log } from "../core/ports.ts";
 import type { Statistics } from "../core/statistics.ts";
 import { type Listener, parseListenerUrl } from "../listener-url.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
-import { closeChain, createChain, PluginHost, type PluginUse } from "./plugin-host.ts";
+import { type ChainOptions, createChain, type PluginUse } from "./plugin-chain.ts";
+import { PluginHost } from "./plugin-host.ts";
+import type { ProviderReport } from "./plugin-meter.ts";
 import { listenTcp, type RunningListener } from "./tcp.ts";
 import { nowMs, Turn } from "./turn.ts";
 import { listenWebSocket } from "./websocket.ts";
@@ -37,6 +39,12 @@ export interface CreateBrokerOptions {
   readonly version?: string;
   /** Who decides about clients: plugins, asked in this order. Default: everybody may do everything, whatever the listener. */
   readonly plugins?: readonly PluginUse[];
+  /** Topic Filters that nobody may publish or subscribe to, whatever a plugin allows. */
+  readonly ceiling?: readonly string[];
+  /** What a refused PUBLISH does to its client beside the reason code: nothing (default), or the end of its connection. */
+  readonly denyAction?: "ignore" | "disconnect";
+  /** Where relative paths in plugins' settings begin. Default: the working directory. */
+  readonly folder?: string;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -48,6 +56,13 @@ export interface RunningBroker {
   readonly connectionCount: number;
   /** A connection of this very process; speak MQTT on it, CONNECT first. */
   connect(): InProcessConnection;
+  /** What each provider of the chain has done so far. */
+  readonly providers: readonly ProviderReport[];
+  /**
+   * Puts another chain in force. Rejects, and keeps the old one, if one of the plugins cannot be created. Clients that are
+   * connected stay as they were let in (`keep`), or are disconnected with 0x87 and have to come in anew (`drop`).
+   */
+  replacePlugins(plugins: readonly PluginUse[], onReload?: "keep" | "drop"): Promise<void>;
   /**
    * Stops: no new connections, DISCONNECT 0x8B to MQTT 5.0 clients, what is written is flushed. Resolves when every
    * connection is closed, cutting the ones that take longer than `timeoutMs`.
@@ -81,24 +96,38 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     limits: { ...DEFAULT_BROKER_CONFIG.limits, ...options.limits },
     capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
+    ceiling: { deny: (options.ceiling ?? []).map((filter) => ({ on: "both", filter })) },
+    denyAction: options.denyAction ?? DEFAULT_BROKER_CONFIG.denyAction,
     sysIntervalMs: options.sysIntervalMs ?? DEFAULT_BROKER_CONFIG.sysIntervalMs,
     version: options.version ?? DEFAULT_BROKER_CONFIG.version,
   };
   const listeners = (options.listeners ?? []).map(readListener);
   const log = options.log ?? SILENT;
-  const chain = options.plugins === undefined ? undefined : await createChain(options.plugins, log);
-  const auth: AuthHost =
-    chain === undefined
-      ? allowAll
-      : new PluginHost(chain, log, (requestId, verdict) => {
-          broker.verdict(requestId, verdict, nowMs());
-          turn.schedule();
+  const chainOptions: ChainOptions = {
+    log,
+    ...(options.folder === undefined ? {} : { folder: options.folder }),
+    drop: (provider, where, why) => {
+      const count = broker.drop(
+        (principal, clientId) => principal.provider === provider && where(principal, clientId),
+        why,
+        nowMs(),
+      );
+      turn.schedule();
+      return count;
+    },
+  };
+  const host =
+    options.plugins === undefined
+      ? undefined
+      : new PluginHost(await createChain(options.plugins, chainOptions), {
+          log,
+          sink(requestId, verdict) {
+            broker.verdict(requestId, verdict, nowMs());
+            turn.schedule();
+          },
         });
-  const broker: Broker = new Broker(
-    config,
-    { auth, log, ids: { clientId: randomClientId, seed: randomSeed } },
-    nowMs(),
-  );
+  const ids = { clientId: randomClientId, seed: randomSeed };
+  const broker: Broker = new Broker(config, { auth: host ?? allowAll, log, ids }, nowMs());
   const turn = new Turn(broker);
   const running: RunningListener[] = [];
   try {
@@ -106,7 +135,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
   } catch (error) {
     for (const listener of running) listener.stop();
     turn.stop();
-    if (chain !== undefined) await closeChain(chain, log);
+    await host?.close();
     throw error;
   }
   turn.schedule();
@@ -121,7 +150,19 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     connect: () => connectInProcess(broker, turn),
     async close(timeoutMs = CLOSE_TIMEOUT_MS) {
       await close(broker, turn, running, timeoutMs);
-      if (chain !== undefined) await closeChain(chain, log);
+      await host?.close();
+    },
+    get providers() {
+      return host?.report() ?? [];
+    },
+    async replacePlugins(plugins, onReload = "keep") {
+      if (host === undefined) throw new Error("this broker was started without plugins");
+      // Built completely, or the old chain stays.
+      const chain = await createChain(plugins, chainOptions);
+      const closed = host.replace(chain);
+      if (onReload !== "keep") broker.drop(() => true, "the auth configuration was replaced", nowMs());
+      turn.schedule();
+      await closed;
     },
   };
 }

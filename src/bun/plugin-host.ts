@@ -4,40 +4,47 @@
  * Invariant: every request gets exactly one verdict, and it is the provider's own only if it came in time and in the right
  * form. A throw, a rejection, a hang, junk, and an answer after the deadline are "refuse, unavailable"; they are logged
  * without the credentials, and they never reach the event loop. Nothing here decides about rights.
+ *
+ * A chain may be replaced at any time: what runs ends with the chain it began with, which is closed when the last call is over.
  */
-import type {
-  AbortSignalLike,
-  AuthPlugin,
-  ConnectRequest,
-  Exchange,
-  PluginHostServices,
-  Principal,
-  Provider,
-  Refusal,
-  Verdict,
-} from "../core/gate/provider.ts";
+import type { AbortSignalLike, ConnectRequest, Exchange, Principal, Refusal, Verdict } from "../core/gate/provider.ts";
 import type { AuthHost, AuthRequest, Log } from "../core/ports.ts";
+import { type ChainLink, closeChain } from "./plugin-chain.ts";
+import type { ProviderReport } from "./plugin-meter.ts";
 
 /** One call of a provider. */
 export const CALL_DEADLINE_MS = 5_000;
 
-/** A provider as the chain has it. */
-export interface ChainLink {
-  readonly name: string;
-  readonly provider: Provider;
-}
-
-export interface PluginUse {
-  readonly plugin: AuthPlugin;
-  readonly config?: unknown;
-}
-
 /** Takes the verdict of a request that `ask` did not answer at once. */
 export type VerdictSink = (requestId: number, verdict: Verdict) => void;
 
-interface Running {
+interface HostOptions {
+  readonly log: Log;
+  readonly sink: VerdictSink;
+  /** Milliseconds; for tests. */
+  readonly callDeadlineMs?: number;
+}
+
+/** A chain and what still runs on it. */
+class RunningChain {
+  readonly links: readonly ChainLink[];
+  uses = 0;
+  retired: (() => void) | null = null;
+
+  constructor(links: readonly ChainLink[]) {
+    this.links = links;
+  }
+
+  release(): void {
+    if (--this.uses === 0) this.retired?.();
+  }
+}
+
+/** One exchange under way, from its first step to its last. */
+interface RunningExchange {
   readonly link: ChainLink;
   readonly exchange: Exchange;
+  readonly chain: RunningChain;
 }
 
 const REFUSALS: readonly Refusal[] = [
@@ -50,94 +57,76 @@ const REFUSALS: readonly Refusal[] = [
   "bad-method",
 ];
 
-/** Creates the providers of a chain, in order; if one cannot be created the earlier ones are closed and it rejects. */
-export async function createChain(uses: readonly PluginUse[], log: Log): Promise<ChainLink[]> {
-  const chain: ChainLink[] = [];
-  try {
-    for (const { plugin, config } of uses) {
-      if (plugin.apiVersion !== 1)
-        throw new Error(`plugin ${plugin.name}: apiVersion ${plugin.apiVersion}, expected 1`);
-      const provider = await plugin.create(config, services(plugin.name, log));
-      checkMethods(chain, plugin.name, provider);
-      chain.push({ name: plugin.name, provider });
-    }
-    return chain;
-  } catch (error) {
-    await closeChain(chain, log);
-    throw error;
-  }
-}
-
-export async function closeChain(chain: readonly ChainLink[], log: Log): Promise<void> {
-  for (const { name, provider } of chain) {
-    try {
-      await provider.close?.();
-    } catch (error) {
-      log.write("warn", "plugin-close-failed", { plugin: name, error: String(error) });
-    }
-  }
-}
-
-function checkMethods(chain: readonly ChainLink[], name: string, provider: Provider): void {
-  for (const method of provider.methods ?? []) {
-    const owner = chain.find((link) => link.provider.methods?.includes(method));
-    if (owner !== undefined)
-      throw new Error(`plugins ${owner.name} and ${name} both want Authentication Method ${method}`);
-  }
-}
-
-function services(name: string, log: Log): PluginHostServices {
-  return {
-    log: (level, event, fields = {}) => log.write(level, event, { ...fields, plugin: name }),
-    nowMs: Date.now,
-  };
-}
-
 export class PluginHost implements AuthHost {
-  readonly #chain: readonly ChainLink[];
+  #chain: RunningChain;
   readonly #log: Log;
   readonly #sink: VerdictSink;
-  readonly #exchanges = new Map<number, Running>();
-  /** Aborts what runs for an exchange. */
-  readonly #aborts = new Map<number, AbortController>();
+  readonly #callDeadlineMs: number;
+  readonly #exchanges = new Map<number, RunningExchange>();
+  /** Ends what runs for an exchange, without an answer. */
+  readonly #aborts = new Map<number, () => void>();
 
-  constructor(chain: readonly ChainLink[], log: Log, sink: VerdictSink) {
-    this.#chain = chain;
-    this.#log = log;
-    this.#sink = sink;
+  constructor(links: readonly ChainLink[], options: HostOptions) {
+    this.#chain = new RunningChain(links);
+    this.#log = options.log;
+    this.#sink = options.sink;
+    this.#callDeadlineMs = options.callDeadlineMs ?? CALL_DEADLINE_MS;
+  }
+
+  /** From now on clients are asked by `links`; resolves when the old chain has ended what it began and is closed. */
+  async replace(links: readonly ChainLink[]): Promise<void> {
+    const old = this.#chain;
+    this.#chain = new RunningChain(links);
+    if (old.uses > 0) {
+      await new Promise<void>((resolve) => {
+        old.retired = resolve;
+      });
+    }
+    await closeChain(old.links, this.#log);
+  }
+
+  /** Ends everything that runs and closes the chain. */
+  async close(): Promise<void> {
+    for (const exchangeId of [...this.#exchanges.keys(), ...this.#aborts.keys()]) this.abandon(exchangeId);
+    await this.replace([]);
+  }
+
+  report(): ProviderReport[] {
+    return this.#chain.links.map(({ meter }) => meter.report());
   }
 
   ask(request: AuthRequest): Verdict | undefined {
     return request.authenticationMethod === undefined
-      ? this.#connect(request, connectRequest(request), 0)
+      ? this.#connect(this.#chain, request, connectRequest(request), 0)
       : this.#step(request, request.authenticationMethod);
   }
 
   abandon(exchangeId: number): void {
     const running = this.#exchanges.get(exchangeId);
-    this.#exchanges.delete(exchangeId);
-    this.#aborts.get(exchangeId)?.abort();
-    this.#aborts.delete(exchangeId);
+    this.#aborts.get(exchangeId)?.();
     if (running === undefined) return;
+    this.#exchanges.delete(exchangeId);
     try {
       running.exchange.abort?.();
     } catch (error) {
-      this.#failed(running.link, error);
+      this.#logFailure(running.link, error);
     }
+    running.chain.release();
   }
 
   /** Asks the providers from `at` on until one does not skip; answers at once as long as they do. */
-  #connect(request: AuthRequest, question: ConnectRequest, at: number): Verdict | undefined {
-    for (let next = at; next < this.#chain.length; next++) {
-      const link = this.#chain[next]!;
+  #connect(chain: RunningChain, request: AuthRequest, question: ConnectRequest, at: number): Verdict | undefined {
+    for (let next = at; next < chain.links.length; next++) {
+      const link = chain.links[next]!;
       const { provider } = link;
       if (provider.connect === undefined) continue;
       const verdict = this.#call(
+        chain,
         link,
         request,
         (signal) => provider.connect!(question, signal),
         (late) => {
-          const answer = late.do === "skip" ? this.#connect(request, question, next + 1) : late;
+          const answer = late.do === "skip" ? this.#connect(chain, request, question, next + 1) : late;
           if (answer !== undefined) this.#sink(request.id, answer);
         },
       );
@@ -149,13 +138,15 @@ export class PluginHost implements AuthHost {
   /** One step of an enhanced authentication, by the provider that owns the method. */
   #step(request: AuthRequest, method: string): Verdict | undefined {
     const running = this.#exchanges.get(request.exchangeId) ?? this.#begin(request, method);
-    if (running === undefined) return refusal("bad-method", `no provider for Authentication Method ${method}`);
-    const { link, exchange } = running;
+    if (running === undefined) return refusal("bad-method", "no provider for this Authentication Method");
+    const { link, exchange, chain } = running;
     const finish = (verdict: Verdict): Verdict => {
-      if (verdict.do !== "continue") this.#exchanges.delete(request.exchangeId);
+      if (verdict.do === "continue") return verdict;
+      if (this.#exchanges.delete(request.exchangeId)) chain.release();
       return verdict.do === "skip" ? refusal("unavailable", "skip in an exchange") : verdict;
     };
     const verdict = this.#call(
+      chain,
       link,
       request,
       (signal) => exchange.step(request.authenticationData, signal),
@@ -164,101 +155,147 @@ export class PluginHost implements AuthHost {
     return verdict === undefined ? undefined : finish(verdict);
   }
 
-  #begin(request: AuthRequest, method: string): Running | undefined {
-    const link = this.#chain.find(({ provider }) => provider.methods?.includes(method) === true);
+  #begin(request: AuthRequest, method: string): RunningExchange | undefined {
+    const chain = this.#chain;
+    const link = chain.links.find(({ provider }) => provider.methods?.includes(method) === true);
     if (link?.provider.exchange === undefined) return undefined;
-    let running: Running;
+    let exchange: Exchange;
     try {
-      running = { link, exchange: link.provider.exchange(connectRequest(request)) };
+      exchange = link.provider.exchange(connectRequest(request));
     } catch (error) {
-      this.#failed(link, error);
+      this.#logFailure(link, error);
       // An exchange that only says no keeps the way of a verdict the same.
-      running = { link, exchange: { step: () => refusal("unavailable", "the provider threw") } };
+      exchange = { step: () => refusal("unavailable", "the provider threw") };
     }
+    const running = { link, exchange, chain };
+    chain.uses++;
     this.#exchanges.set(request.exchangeId, running);
     return running;
   }
 
   /** Calls a provider; a verdict that is there at once is answered, a later one goes to `later`, exactly once. */
   #call(
+    chain: RunningChain,
     link: ChainLink,
     request: AuthRequest,
     call: (signal: AbortSignalLike) => Verdict | Promise<Verdict>,
     later: (verdict: Verdict) => void,
   ): Verdict | undefined {
+    const startedAtMs = performance.now();
+    if (!link.meter.admits(startedAtMs)) return refusal("unavailable", "the provider has failed too often");
     const abort = new AbortController();
     try {
       const answer: unknown = call(abort.signal);
-      if (!(answer instanceof Promise)) return this.#checked(link, answer);
-      this.#aborts.set(request.exchangeId, abort);
-      this.#await(link, request, abort, answer, later);
+      if (!isThenable(answer)) return this.#checked(link, request, answer, startedAtMs);
+      this.#await(chain, link, request, abort, Promise.resolve(answer), startedAtMs, later);
       return undefined;
     } catch (error) {
-      this.#failed(link, error);
-      return refusal("unavailable", "the provider threw");
+      return this.#failed(link, error, startedAtMs);
     }
   }
 
   #await(
+    chain: RunningChain,
     link: ChainLink,
     request: AuthRequest,
     abort: AbortController,
     answer: Promise<unknown>,
+    startedAtMs: number,
     later: (verdict: Verdict) => void,
   ): void {
+    const { exchangeId } = request;
     let isOpen = true;
-    const close = (verdict: Verdict): void => {
-      if (!isOpen) return;
+    chain.uses++;
+    /** Ends the waiting; answers false where it had ended before. */
+    const end = (): boolean => {
+      if (!isOpen) return false;
       isOpen = false;
       clearTimeout(timer);
-      if (this.#aborts.get(request.exchangeId) === abort) this.#aborts.delete(request.exchangeId);
-      later(verdict);
+      this.#aborts.delete(exchangeId);
+      return true;
+    };
+    const finish = (verdict: () => Verdict): void => {
+      if (!end()) return;
+      later(verdict());
+      chain.release();
     };
     const timer = setTimeout(() => {
-      this.#failed(link, new Error(`no answer within ${CALL_DEADLINE_MS} ms`));
-      close(refusal("unavailable", "the provider took too long"));
+      const late = new Error(`no answer within ${this.#callDeadlineMs} ms`);
+      finish(() => this.#failed(link, late, startedAtMs));
       abort.abort();
-    }, CALL_DEADLINE_MS);
+    }, this.#callDeadlineMs);
+    this.#aborts.set(exchangeId, () => {
+      if (!end()) return;
+      abort.abort();
+      chain.release();
+    });
     answer.then(
-      (value) => close(this.#checked(link, value)),
-      (error) => {
-        if (isOpen) this.#failed(link, error);
-        close(refusal("unavailable", "the provider threw"));
-      },
+      (value) => finish(() => this.#checked(link, request, value, startedAtMs)),
+      (error) => finish(() => this.#failed(link, error, startedAtMs)),
     );
   }
 
   /** The verdict if it is one, with the provider's name on its principal. */
-  #checked(link: ChainLink, value: unknown): Verdict {
+  #checked(link: ChainLink, request: AuthRequest, value: unknown, startedAtMs: number): Verdict {
     const verdict = value as Verdict | null | undefined;
-    const { provider } = link;
-    switch (verdict?.do) {
-      case "skip":
-        return verdict;
-      case "refuse":
-        if (REFUSALS.includes(verdict.because)) return verdict;
-        break;
-      case "continue":
-        if (isBytes(verdict.data) && provider.exchange !== undefined) return verdict;
-        break;
-      case "accept":
-        if (isBytes(verdict.data) && isPrincipal(verdict.principal)) {
-          return { ...verdict, principal: { ...verdict.principal, provider: link.name } };
-        }
-        break;
-    }
-    this.#failed(link, new Error("an answer that is no verdict"));
-    return refusal("unavailable", "the provider's answer is no verdict");
+    // Only a client that named a method can be asked on.
+    const fits = verdict?.do !== "continue" || request.authenticationMethod !== undefined;
+    if (!isVerdict(verdict) || !fits) return this.#failed(link, new Error("an answer that is no verdict"), startedAtMs);
+    const nowMs = performance.now();
+    link.meter.record(verdict.do, nowMs - startedAtMs, nowMs);
+    if (verdict.do !== "accept") return verdict;
+    return { ...verdict, principal: { ...verdict.principal, provider: link.name } };
   }
 
-  #failed(link: ChainLink, error: unknown): void {
-    const text = error instanceof Error ? `${error.name}: ${error.message}` : "not an Error";
-    this.#log.write("error", "plugin-failed", { plugin: link.name, error: text });
+  #failed(link: ChainLink, error: unknown, startedAtMs: number): Verdict {
+    const nowMs = performance.now();
+    // "Busy" is an answer: the provider is well, there is too much to do.
+    if (error instanceof Error && error.name === "BusyError") {
+      link.meter.record("refuse", nowMs - startedAtMs, nowMs);
+      return refusal("busy", "too many clients are waiting for this provider");
+    }
+    link.meter.record("failed", nowMs - startedAtMs, nowMs);
+    this.#logFailure(link, error);
+    return refusal("unavailable", "the provider failed");
+  }
+
+  /** Only the kind of error is logged: its text may quote what the client sent. */
+  #logFailure(link: ChainLink, error: unknown): void {
+    const kind = error instanceof Error ? error.name : "not an Error";
+    const code = (error as { code?: unknown } | null | undefined)?.code;
+    const detail = error instanceof Error && /^(?:no answer within|an answer that is no verdict)/u.test(error.message);
+    this.#log.write("error", "plugin-failed", {
+      plugin: link.name,
+      error: detail ? (error as Error).message : typeof code === "string" ? `${kind} ${code}` : kind,
+    });
   }
 }
 
 function refusal(because: Refusal, log: string): Verdict {
   return { do: "refuse", because, log };
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
+}
+
+function isVerdict(verdict: Verdict | null | undefined): verdict is Verdict {
+  switch (verdict?.do) {
+    case "skip":
+      return true;
+    case "refuse":
+      return REFUSALS.includes(verdict.because) && isText(verdict.log) && isText(verdict.tell);
+    case "continue":
+      return isBytes(verdict.data);
+    case "accept":
+      return isBytes(verdict.data) && isPrincipal(verdict.principal);
+    default:
+      return false;
+  }
+}
+
+function isText(text: unknown): boolean {
+  return text === undefined || typeof text === "string";
 }
 
 function isBytes(data: unknown): boolean {
@@ -270,10 +307,18 @@ function isPrincipal(value: unknown): value is Principal {
   if (typeof principal?.id !== "string" || principal.id === "") return false;
   const { permissions, expiresAtMs } = principal;
   if (expiresAtMs !== undefined && !Number.isFinite(expiresAtMs)) return false;
-  return permissions === "everything" || Array.isArray(permissions?.allow);
+  if (permissions === "everything") return true;
+  return Array.isArray(permissions?.allow) && [...permissions.allow, ...(permissions.deny ?? [])].every(isRule);
+}
+
+function isRule(rule: unknown): boolean {
+  const { on, filter, maxQos } = (rule ?? {}) as { on?: unknown; filter?: unknown; maxQos?: unknown };
+  if (on !== "pub" && on !== "sub" && on !== "both") return false;
+  return typeof filter === "string" && filter !== "" && (maxQos === undefined || [0, 1, 2].includes(Number(maxQos)));
 }
 
 function connectRequest(request: AuthRequest): ConnectRequest {
+  const { certificate, upgrade } = request;
   return {
     protocolLevel: request.protocolLevel,
     clientId: request.clientId,
@@ -283,7 +328,12 @@ function connectRequest(request: AuthRequest): ConnectRequest {
     authenticationMethod: request.authenticationMethod,
     userProperties: request.userProperties,
     will: request.will,
-    peer: { address: request.remoteAddress, listener: request.listener },
+    peer: {
+      address: request.remoteAddress,
+      listener: request.listener,
+      ...(certificate === undefined ? {} : { certificate }),
+      ...(upgrade === undefined ? {} : { upgrade }),
+    },
     current: request.current,
   };
 }

@@ -14,7 +14,7 @@ import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
 import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
 import { ReasonCode, reasonCodeName } from "./codec/reason-code.ts";
 import { Connection, ConnectionState } from "./connection/connection.ts";
-import type { Verdict } from "./gate/provider.ts";
+import type { Principal, Verdict } from "./gate/provider.ts";
 import { disconnect, refuse, sayGoodbye } from "./handle/answer.ts";
 import { handleAuth } from "./handle/auth.ts";
 import { endConnection } from "./handle/closed.ts";
@@ -137,6 +137,21 @@ export class Broker {
     } catch (error) {
       this.#fail(waiting, error);
     }
+  }
+
+  /** Ends the connections of the principals that `where` picks, with 0x87; their Wills are published. Answers how many. */
+  drop(where: (principal: Principal, clientId: string) => boolean, why: string, nowMs: number): number {
+    const state = this.#state;
+    state.nowMs = nowMs;
+    let count = 0;
+    for (const connection of state.connections) {
+      const { principal, session } = connection;
+      if (principal === null || session === null || !where(principal, session.clientId)) continue;
+      state.ports.log.write("info", "dropped", { clientId: session.clientId, principal: principal.id, why });
+      disconnect(state, connection, ReasonCode.NotAuthorized, "rights were withdrawn");
+      count++;
+    }
+    return count;
   }
 
   /** Time has passed: everything due is done. */

@@ -4,6 +4,10 @@
  * Invariant: nothing a peer can make grow is without a line in `Limits`; each line has a test that reaches it.
  * Numbers that the specification lets a server announce (CONNACK properties) are under `Capabilities`.
  */
+import type { RuleSet } from "./gate/provider.ts";
+
+/** Filters that nobody may publish or subscribe to. */
+export type Ceiling = Required<Pick<RuleSet, "deny">>;
 
 /** Bounds that the broker enforces. A name ends in what it counts; `Ms` is milliseconds, `Bytes` bytes on the wire. */
 export interface Limits {
@@ -118,6 +122,10 @@ export interface BrokerConfig {
   readonly limits: Limits;
   readonly capabilities: Capabilities;
   readonly queueOverflow: QueueOverflow;
+  /** Rules denied to everybody, whatever a provider allows. */
+  readonly ceiling: Ceiling;
+  /** What a refused PUBLISH does to its client: nothing but a reason code, or the end of its connection. */
+  readonly denyAction: "ignore" | "disconnect";
   /** How often the $SYS topics are published; 0 never. */
   readonly sysIntervalMs: number;
   /** What $SYS/broker/version says. */
@@ -128,6 +136,8 @@ export const DEFAULT_BROKER_CONFIG: BrokerConfig = {
   limits: DEFAULT_LIMITS,
   capabilities: DEFAULT_CAPABILITIES,
   queueOverflow: "drop-newest",
+  ceiling: { deny: [] },
+  denyAction: "ignore",
   sysIntervalMs: 10_000,
   version: "rqtt",
 };

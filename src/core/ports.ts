@@ -5,7 +5,7 @@
  * and comes back as one of the broker's inputs (`verdict`, `drained`, `closed`).
  */
 import type { QoS } from "./codec/packet.ts";
-import type { Principal, Verdict } from "./gate/provider.ts";
+import type { PeerCertificate, Principal, UpgradeRequest, Verdict } from "./gate/provider.ts";
 
 /** One Network Connection, as far as the core knows it. */
 export interface Wire {
@@ -50,6 +50,10 @@ export interface AuthRequest {
   readonly will: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean } | undefined;
   readonly remoteAddress: string;
   readonly listener: string;
+  /** What the listener verified of the client's certificate. */
+  readonly certificate?: PeerCertificate | undefined;
+  /** What a WebSocket client's upgrade request said. */
+  readonly upgrade?: UpgradeRequest | undefined;
   /** Who the client already is, in a re-authentication. */
   readonly current: Principal | undefined;
 }

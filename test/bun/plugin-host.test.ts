@@ -1,6 +1,9 @@
 /** The plugin host: every request gets one verdict, and whatever a provider does wrong keeps the client out. */
 import { describe, expect, test } from "bun:test";
-import { closeChain, createChain, PluginHost } from "../../src/bun/plugin-host.ts";
+import { join } from "node:path";
+import { optional, table, text, whole } from "../../plugins/settings.ts";
+import { closeChain, createChain, loadPlugin } from "../../src/bun/plugin-chain.ts";
+import { PluginHost } from "../../src/bun/plugin-host.ts";
 import type { AuthPlugin, Provider, Verdict } from "../../src/core/gate/provider.ts";
 import type { AuthRequest } from "../../src/core/ports.ts";
 
@@ -41,14 +44,17 @@ function request(changes: Partial<AuthRequest> = {}): AuthRequest {
 async function hostOf(...providers: Provider[]) {
   const chain = await createChain(
     providers.map((provider, at) => ({ plugin: plugin(`p${at}`, provider) })),
-    log,
+    { log },
   );
   const later: [number, Verdict][] = [];
   let arrived = Promise.withResolvers<void>();
-  const host = new PluginHost(chain, log, (id, verdict) => {
-    later.push([id, verdict]);
-    arrived.resolve();
-    arrived = Promise.withResolvers<void>();
+  const host = new PluginHost(chain, {
+    log,
+    sink(id, verdict) {
+      later.push([id, verdict]);
+      arrived.resolve();
+      arrived = Promise.withResolvers<void>();
+    },
   });
   return { host, chain, later, next: () => arrived.promise };
 }
@@ -62,7 +68,8 @@ describe("the chain", () => {
         return verdict;
       },
     });
-    const { host } = await hostOf(provider(0, skip), {}, provider(2, accept), provider(3, skip));
+    const methodsOnly: Provider = { methods: ["M"], exchange: () => ({ step: () => skip }) };
+    const { host } = await hostOf(provider(0, skip), methodsOnly, provider(2, accept), provider(3, skip));
     expect(host.ask(request())).toMatchObject({ do: "accept", principal: { id: "p", provider: "p2" } });
     expect(asked).toEqual([0, 2]);
   });
@@ -95,15 +102,18 @@ describe("the chain", () => {
 
   test("two providers cannot own one Authentication Method, and what was made is closed again", async () => {
     let closed = 0;
-    const provider: Provider = { methods: ["M"], close: () => void closed++ };
+    const exchange = () => ({ step: () => skip });
+    const provider: Provider = { methods: ["M"], exchange, close: () => void closed++ };
     await expect(hostOf(provider, provider)).rejects.toThrow("both want Authentication Method M");
-    await Promise.resolve();
-    expect(closed).toBe(1);
+    expect(closed).toBe(2);
   });
 
   test("a provider that cannot close does not keep the others open", async () => {
     let closed = 0;
-    const { chain } = await hostOf({ close: () => Promise.reject(new Error("no")) }, { close: () => void closed++ });
+    const { chain } = await hostOf(
+      { connect: () => skip, close: () => Promise.reject(new Error("no")) },
+      { connect: () => skip, close: () => void closed++ },
+    );
     await closeChain(chain, log);
     expect(closed).toBe(1);
   });
@@ -215,5 +225,107 @@ describe("exchanges", () => {
     await Promise.resolve();
     // The core ignores a verdict that it no longer waits for; one at most may come.
     expect(later.length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("trouble", () => {
+  test("no answer in time is a refusal, the signal is aborted, and the late answer is nobody's", async () => {
+    const answer = Promise.withResolvers<Verdict>();
+    let signal: { aborted: boolean } | undefined;
+    const chain = await createChain(
+      [
+        {
+          plugin: plugin("slow", {
+            connect: (_request, given) => {
+              signal = given;
+              return answer.promise;
+            },
+          }),
+        },
+      ],
+      { log },
+    );
+    const verdict = Promise.withResolvers<Verdict>();
+    const verdicts: Verdict[] = [];
+    const host = new PluginHost(chain, {
+      log,
+      callDeadlineMs: 1,
+      sink(_id, given) {
+        verdicts.push(given);
+        verdict.resolve(given);
+      },
+    });
+    expect(host.ask(request())).toBeUndefined();
+    expect(await verdict.promise).toMatchObject({ do: "refuse", because: "unavailable" });
+    answer.resolve(accept);
+    await answer.promise;
+    await host.close();
+    expect(signal?.aborted).toBe(true);
+    expect(verdicts).toHaveLength(1);
+  });
+
+  test("a provider that fails five times in a row is not asked for a while; a refusal is no failure", async () => {
+    let calls = 0;
+    const { host } = await hostOf({
+      connect: () => {
+        calls++;
+        throw new Error("backend gone");
+      },
+    });
+    for (let at = 0; at < 8; at++) expect(host.ask(request())).toMatchObject({ because: "unavailable" });
+    expect(calls).toBe(5);
+    expect(host.report()).toMatchObject([{ outcomes: { failed: 5 }, notAsked: 3, breakerOpen: true }]);
+    const refusing = await hostOf({ connect: () => ({ do: "refuse", because: "bad-credentials" }) });
+    for (let at = 0; at < 8; at++) refusing.host.ask(request());
+    expect(refusing.host.report()).toMatchObject([{ outcomes: { refuse: 8, failed: 0 }, breakerOpen: false }]);
+  });
+
+  test("too much to do is busy, not unavailable", async () => {
+    const { host } = await hostOf({
+      connect: () => {
+        throw Object.assign(new Error("full"), { name: "BusyError" });
+      },
+    });
+    expect(host.ask(request())).toMatchObject({ do: "refuse", because: "busy" });
+  });
+
+  test("a chain that is replaced ends what it began, then is closed; new clients are asked by the new one", async () => {
+    const answer = Promise.withResolvers<Verdict>();
+    let closed = 0;
+    const { host, later, next } = await hostOf({ connect: () => answer.promise, close: () => void closed++ });
+    expect(host.ask(request())).toBeUndefined();
+    const other = await createChain([{ plugin: plugin("other", { connect: () => accept }) }], { log });
+    const replaced = host.replace(other);
+    expect(host.ask(request({ id: 2, exchangeId: 2 }))).toMatchObject({ principal: { provider: "other" } });
+    expect(closed).toBe(0);
+    const arrived = next();
+    answer.resolve(accept);
+    await arrived;
+    await replaced;
+    expect(closed).toBe(1);
+    expect(later).toMatchObject([[1, { principal: { provider: "p0" } }]]);
+  });
+
+  test("settings are checked by the plugin's own schema, and the error names the path", async () => {
+    const schema = table({ url: text("a URL"), retries: optional(whole(0, 5), 1) });
+    const strict: AuthPlugin<{ url: string; retries: number }> = {
+      apiVersion: 1,
+      name: "strict",
+      config: schema,
+      create: () => ({ connect: () => skip }),
+    };
+    const start = (config: unknown) => createChain([{ plugin: strict, config }], { log });
+    expect(await start({ url: "x" })).toHaveLength(1);
+    await expect(start({})).rejects.toThrow("auth.chain[0].url: expected a URL, found nothing");
+    await expect(start({ url: "x", retries: 9 })).rejects.toThrow("auth.chain[0].retries: expected a whole number");
+    await expect(start({ url: "x", retires: 1 })).rejects.toThrow("auth.chain[0].retires: unknown setting");
+  });
+
+  test("plugins are loaded by name, by path and by package; what is none is told", async () => {
+    expect((await loadPlugin("allow-all", ".", "auth.chain[0]")).name).toBe("allow-all");
+    const path = join(import.meta.dir, "..", "..", "plugins");
+    expect((await loadPlugin("./allow-all.ts", path, "auth.chain[0]")).name).toBe("allow-all");
+    await expect(loadPlugin("no-such-plugin", ".", "auth.chain[2]")).rejects.toThrow("auth.chain[2].use: cannot load");
+    await expect(loadPlugin("./settings.ts", path, "auth.chain[0]")).rejects.toThrow("no plugin as its default export");
   });
 });

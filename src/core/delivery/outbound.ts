@@ -231,6 +231,11 @@ export class Outbound {
         continue;
       }
       if (session.sentCount >= connection.sendQuota) break;
+      if (session.grant.deniesDeliveries && !session.grant.mayReceive(delivery.message.topicName.text)) {
+        this.#statistics.dropped.notAuthorized++;
+        this.finish(session, delivery);
+        continue;
+      }
       if (!this.#writeDelivery(connection, delivery, true, nowMs)) {
         this.finish(session, delivery);
         continue;

@@ -23,6 +23,17 @@ export function ownerOf(principal: PrincipalInit): string {
   return `${principal.provider ?? ""}\u0000${principal.id}`;
 }
 
+/** Whether the principal's rule about client ids lets it use this one. */
+function mayUseClientId({ id, clientId: rule }: PrincipalInit, clientId: string): boolean {
+  if (rule === undefined) return true;
+  if (rule.equals !== undefined && clientId !== rule.equals) return false;
+  const { prefix } = rule;
+  if (prefix === undefined) return true;
+  // "fleet1" is a prefix of "fleet1-eu" too: only an end that no identity contains keeps two of them apart.
+  if (prefix === "" || id.includes(prefix[prefix.length - 1]!)) return false;
+  return clientId.startsWith(prefix);
+}
+
 /** Puts a principal's rights and expiry in force on a connection. */
 export function adoptPrincipal(
   state: BrokerState,
@@ -31,7 +42,7 @@ export function adoptPrincipal(
   principal: PrincipalInit,
 ): void {
   connection.principal = principal;
-  session.grant = new Grant(principal.permissions);
+  session.grant = new Grant(principal, session.clientId, state.config.ceiling);
   if (principal.expiresAtMs !== undefined) {
     connection.principalDeadline ??= new Deadline<Connection>("principal", connection);
     state.deadlines.set(connection.principalDeadline, principal.expiresAtMs);
@@ -47,9 +58,12 @@ export function acceptConnect(
   authenticationData: Uint8Array | undefined,
 ): void {
   const connect = connection.connect!;
-  const grant = new Grant(principal.permissions);
   const owner = ownerOf(principal);
   if (state.stopping) return refuse(state, connection, ReasonCode.ServerUnavailable);
+  if (!mayUseClientId(principal, connect.clientId)) {
+    return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "this client id is not for this identity");
+  }
+  const grant = new Grant(principal, connect.clientId, state.config.ceiling);
   const present = state.sessions.get(connect.clientId);
   if (present !== undefined && present.owner !== owner) {
     return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "the session belongs to somebody else");
@@ -205,6 +219,11 @@ function connackProperties(
   if (connection.authenticationMethod !== undefined) {
     properties.authenticationMethod = connection.authenticationMethod; // [MQTT-4.12.0-5]
     if (authenticationData !== undefined) properties.authenticationData = authenticationData;
+  }
+  const expiresAtMs = connection.principal?.expiresAtMs;
+  if (expiresAtMs !== undefined) {
+    // A hint for clients that renew in time: seconds since 1970.
+    properties.userProperties = [["auth-expires", String(Math.floor(expiresAtMs / 1000))]];
   }
   return properties;
 }

@@ -14,7 +14,7 @@ import type { Connection } from "../connection/connection.ts";
 import type { Topic } from "../router/topic-table.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerState } from "../state.ts";
-import { answer, explained } from "./answer.ts";
+import { answer, disconnect, explained } from "./answer.ts";
 import { routeMessage } from "./route-message.ts";
 
 const NO_BYTES = new Uint8Array(0);
@@ -44,7 +44,13 @@ export function handlePublish(
     ? routeMessage(state, topic, messageOf(state, session, view, topic), session)
     : ReasonCode.NotAuthorized;
   view.bytes = NO_BYTES;
-  if (reasonCode === ReasonCode.NotAuthorized) state.statistics.dropped.notAuthorized++;
+  if (reasonCode === ReasonCode.NotAuthorized) {
+    state.statistics.dropped.notAuthorized++;
+    if (state.config.denyAction === "disconnect") {
+      disconnect(state, connection, ReasonCode.NotAuthorized, "PUBLISH not authorized");
+      return;
+    }
+  }
   if (qos === 0) return;
   if (qos === 2 && reasonCode < 0x80) keepQos2(session, packetId);
   acknowledge(state, connection, qos, packetId, reasonCode);

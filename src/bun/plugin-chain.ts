@@ -1,0 +1,148 @@
+/**
+ * Providers, from what the configuration names to a chain that can be asked: load, check, create, close.
+ *
+ * A chain is complete or it is not there: if one provider cannot be created, the ones before it are closed again and the
+ * error says which setting is wrong.
+ */
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { AuthPlugin, Principal, Provider } from "../core/gate/provider.ts";
+import type { Log } from "../core/ports.ts";
+import { ProviderMeter } from "./plugin-meter.ts";
+import { createServices, type Services } from "./plugin-services.ts";
+
+export interface PluginUse {
+  // Each plugin knows its own settings; the host has checked them with its schema.
+  // biome-ignore lint/suspicious/noExplicitAny: a plugin of any settings is a plugin
+  readonly plugin: AuthPlugin<any>;
+  readonly config?: unknown;
+}
+
+/** What the providers of a chain share. */
+export interface ChainOptions {
+  readonly log: Log;
+  /** Where relative paths of settings begin. Default: the working directory. */
+  readonly folder?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Ends connections; see `PluginHostServices.drop`. */
+  readonly drop?: (provider: string, where: (principal: Principal, clientId: string) => boolean, why: string) => number;
+}
+
+/** A provider as the chain has it. */
+export interface ChainLink {
+  readonly name: string;
+  readonly provider: Provider;
+  readonly services: Services;
+  readonly meter: ProviderMeter;
+}
+
+/** Folder of the plugins that come with rqtt. */
+const OWN_PLUGINS = new URL("../../plugins/", import.meta.url);
+const OWN_NAME = /^[a-z][a-z0-9-]*$/u;
+
+/** A plugin by its name (`jwt`), by path (`./my-plugin.ts`, from `folder`) or by package. Rejects with a readable text. */
+export async function loadPlugin(use: string, folder: string, path: string): Promise<AuthPlugin> {
+  const isPath = use.startsWith("./") || use.startsWith("../") || use.startsWith("/");
+  const own = new URL(`${use}.ts`, OWN_PLUGINS);
+  const isOwn = OWN_NAME.test(use) && (await Bun.file(own).exists());
+  const specifier = isOwn ? own.href : isPath ? pathToFileURL(resolve(folder, use)).href : use;
+  let module: { default?: unknown };
+  try {
+    module = (await import(specifier)) as { default?: unknown };
+  } catch (error) {
+    throw new Error(`${path}.use: cannot load plugin ${JSON.stringify(use)}: ${firstLine(error)}`);
+  }
+  const plugin = module.default as Partial<AuthPlugin> | undefined;
+  if (typeof plugin?.name !== "string" || typeof plugin.create !== "function") {
+    throw new Error(`${path}.use: ${JSON.stringify(use)} has no plugin as its default export (name and create)`);
+  }
+  return plugin as AuthPlugin;
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split("\n", 1)[0]!;
+}
+
+/** Creates the providers of a chain, in order. */
+export async function createChain(uses: readonly PluginUse[], options: ChainOptions): Promise<ChainLink[]> {
+  const chain: ChainLink[] = [];
+  try {
+    for (const [at, use] of uses.entries()) chain.push(await createLink(use, at, chain, options));
+    return chain;
+  } catch (error) {
+    await closeChain(chain, options.log);
+    throw error;
+  }
+}
+
+async function createLink(
+  { plugin, config }: PluginUse,
+  at: number,
+  chain: readonly ChainLink[],
+  options: ChainOptions,
+): Promise<ChainLink> {
+  const path = `auth.chain[${at}]`;
+  const { name } = plugin;
+  const apiVersion: number = plugin.apiVersion;
+  if (apiVersion !== 1) throw new Error(`${path}: plugin ${name} has apiVersion ${apiVersion}, expected 1`);
+  const settings: unknown = await checkSettings(plugin, config, path);
+  const services = createServices({
+    plugin: name,
+    log: options.log,
+    folder: options.folder ?? ".",
+    env: options.env ?? process.env,
+    drop: (where, why) => options.drop?.(name, where, why) ?? 0,
+  });
+  let provider: Provider | undefined;
+  try {
+    provider = await plugin.create(settings, services);
+    checkProvider(chain, path, name, provider);
+    return { name, provider, services, meter: new ProviderMeter(name) };
+  } catch (error) {
+    services.close();
+    await provider?.close?.();
+    const text = firstLine(error);
+    throw new Error(text.startsWith("auth.chain[") ? text : `${path}: plugin ${name}: ${text}`);
+  }
+}
+
+/** Checks a plugin's settings with its own schema; the error names the path of what is wrong. */
+async function checkSettings(plugin: AuthPlugin, config: unknown, path: string): Promise<unknown> {
+  if (plugin.config === undefined) return config;
+  const result = await plugin.config["~standard"].validate(config ?? {});
+  if (result.issues === undefined) return result.value;
+  const [issue] = result.issues;
+  const keys = (issue?.path ?? []).map((key) => String(typeof key === "object" ? key.key : key));
+  throw new Error(`${[path, ...keys].join(".")}: ${issue?.message ?? "not a valid setting"} (plugin ${plugin.name})`);
+}
+
+function checkProvider(chain: readonly ChainLink[], path: string, name: string, provider: Provider): void {
+  if (typeof provider !== "object" || provider === null) throw new Error(`${path}: plugin ${name} created no provider`);
+  const { methods = [] } = provider;
+  if (methods.length > 0 && provider.exchange === undefined) {
+    throw new Error(`${path}: plugin ${name} lists Authentication Methods but has no exchange`);
+  }
+  if (provider.connect === undefined && methods.length === 0) {
+    throw new Error(`${path}: plugin ${name} has neither connect nor methods: it could let nobody in`);
+  }
+  for (const link of chain) {
+    if (link.name === name) throw new Error(`${path}: plugin ${name} stands in the chain twice`);
+    const method = methods.find((candidate) => link.provider.methods?.includes(candidate) === true);
+    if (method !== undefined) {
+      throw new Error(`${path}: plugins ${link.name} and ${name} both want Authentication Method ${method}`);
+    }
+  }
+}
+
+/** Closes every provider, whatever one of them does. */
+export async function closeChain(chain: readonly ChainLink[], log: Log): Promise<void> {
+  for (const { name, provider, services } of chain) {
+    services.close();
+    try {
+      await provider.close?.();
+    } catch (error) {
+      log.write("warn", "plugin-close-failed", { plugin: name, error: firstLine(error) });
+    }
+  }
+}
