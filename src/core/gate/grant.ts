@@ -22,6 +22,7 @@ export class Grant {
   readonly publishesAnything: boolean;
   /** Whether deliveries have to be looked at one by one: only with deny rules. */
   readonly deniesDeliveries: boolean;
+  readonly allowsEverything: boolean;
   readonly #everything: boolean;
   readonly #publishAllow: readonly Rule[];
   readonly #publishDeny: readonly Rule[];
@@ -49,6 +50,7 @@ export class Grant {
           (rule) => rule.filter === "#" && (rule.maxQos ?? ANY_QOS) === ANY_QOS && rule.retain !== false,
         ));
     this.deniesDeliveries = this.#subscribeDeny.length > 0;
+    this.allowsEverything = this.#everything && denied.length === 0;
   }
 
   /** Whether a message may be published: a PUBLISH, or a Will. */

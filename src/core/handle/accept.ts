@@ -17,6 +17,7 @@ import type { Will } from "../session/will.ts";
 import type { BrokerState } from "../state.ts";
 import { answer, disconnect, refuse } from "./answer.ts";
 import { endConnection, endSession } from "./closed.ts";
+import { revokeUncovered } from "./revoke.ts";
 
 /** What a session belongs to: provider and identity, so that equal ids of two providers are two owners. */
 export function ownerOf(principal: PrincipalInit): string {
@@ -86,13 +87,14 @@ export function acceptConnect(
   const resumed = state.sessions.get(connect.clientId); // [MQTT-3.1.2-5]
   const session = resumed ?? new Session(connect.clientId, owner, grant); // [MQTT-3.1.2-6]
   attach(state, connection, session, principal, connect);
+  state.outbound.resume(session);
+  if (resumed !== undefined) revokeUncovered(state, session);
   if (!sendConnack(state, connection, session, connect, resumed !== undefined, authenticationData)) {
     // A client that takes no CONNACK cannot be told anything.
     state.outboxes.closeAfterFlush(connection, ReasonCode.PacketTooLarge);
     endConnection(state, connection, false);
     return;
   }
-  state.outbound.resume(session);
   state.outbound.pump(session, state.nowMs);
 }
 

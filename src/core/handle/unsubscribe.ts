@@ -26,7 +26,8 @@ function unsubscribe(state: BrokerState, session: Session, filter: string): numb
   return isFilter ? ReasonCode.NoSubscriptionExisted : ReasonCode.TopicFilterInvalid;
 }
 
-function removeSubscription(state: BrokerState, session: Session, subscription: Subscription): void {
+/** Takes a subscription out of session and router, and the retained messages it still waits for. */
+export function removeSubscription(state: BrokerState, session: Session, subscription: Subscription): void {
   const subscriptions = session.subscriptions!;
   subscriptions.delete(subscription.filter);
   if (subscriptions.size === 0) session.subscriptions = null;
@@ -35,23 +36,4 @@ function removeSubscription(state: BrokerState, session: Session, subscription: 
   // [MQTT-3.10.4-2]
   session.replays = session.replays.filter((replay) => replay.subscription !== subscription);
   if (session.replays.length === 0) session.replays = null;
-}
-
-/** Removes the subscriptions that the session's grant no longer covers, and lowers the QoS of the others to what it grants. */
-export function dropUncoveredSubscriptions(state: BrokerState, session: Session): void {
-  if (session.subscriptions === null) return;
-  for (const subscription of [...session.subscriptions.values()]) {
-    const { topicFilter, shareGroup, qos } = subscription;
-    const granted = session.grant.maySubscribe(topicFilter, shareGroup?.shareName ?? "", qos);
-    if (granted === -1) {
-      removeSubscription(state, session, subscription);
-      state.ports.log.write("info", "subscription-revoked", {
-        clientId: session.clientId,
-        filter: subscription.filter,
-      });
-    } else if (granted !== qos) {
-      subscription.qos = granted;
-      state.router.touch();
-    }
-  }
 }

@@ -13,7 +13,7 @@ import type { AuthRequest } from "../ports.ts";
 import type { BrokerState } from "../state.ts";
 import { acceptConnect, adoptPrincipal, ownerOf } from "./accept.ts";
 import { answer, disconnect, refuse } from "./answer.ts";
-import { dropUncoveredSubscriptions } from "./unsubscribe.ts";
+import { revokeUncovered } from "./revoke.ts";
 
 /** Sends one step to the authority; its verdict is carried out at once or when it comes. */
 export function askAuthority(
@@ -139,7 +139,7 @@ function letIn(
   state.deadlines.remove(exchange.deadline);
   connection.exchange = null;
   adoptPrincipal(state, connection, session, principal);
-  dropUncoveredSubscriptions(state, session);
+  revokeUncovered(state, session);
   const properties = authProperties(exchange.method!, data);
   answer(state, connection, { type: "auth", reasonCode: ReasonCode.Success, properties });
 }

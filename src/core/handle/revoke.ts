@@ -1,0 +1,52 @@
+/**
+ * Rights that a session has lost are taken back: subscriptions, messages that wait for it, its Will (re-authentication, and a
+ * session resumed by a client that may do less than before). What a client has received cannot be taken back.
+ */
+import type { Session } from "../session/session.ts";
+import type { BrokerState } from "../state.ts";
+import { removeSubscription } from "./unsubscribe.ts";
+
+/** Brings a session down to its present grant; every revocation is a line in the log. */
+export function revokeUncovered(state: BrokerState, session: Session): void {
+  const { grant } = session;
+  if (grant.allowsEverything) return;
+  revokeSubscriptions(state, session);
+  const isLost = (topicName: string): boolean => grant.maySubscribe(topicName, "", 0) === -1;
+  let messages = 0;
+  for (const { message } of session.queue?.extract((delivery) => isLost(delivery.message.topicName.text)) ?? []) {
+    session.queuedBytes -= message.sizeBytes;
+    messages++;
+  }
+  for (const delivery of session.inflight.inOrder()) {
+    // On a live connection it has left already, and its acknowledgement will come.
+    if (delivery.sent || !isLost(delivery.message.topicName.text)) continue;
+    state.outbound.finish(session, delivery);
+    messages++;
+  }
+  if (messages > 0) {
+    state.statistics.dropped.notAuthorized += messages;
+    state.ports.log.write("info", "messages-revoked", { clientId: session.clientId, messages });
+  }
+  const { will } = session;
+  if (will === null) return;
+  const { topicName, qos, retain } = will.message;
+  if (grant.mayPublish(topicName.text, qos, retain)) return;
+  session.will = null;
+  state.ports.log.write("info", "will-revoked", { clientId: session.clientId, topicName: topicName.text });
+}
+
+/** Removes the subscriptions that the grant no longer covers, and lowers the QoS of the others to what it grants. */
+function revokeSubscriptions(state: BrokerState, session: Session): void {
+  if (session.subscriptions === null) return;
+  for (const subscription of [...session.subscriptions.values()]) {
+    const { topicFilter, shareGroup, qos, filter } = subscription;
+    const granted = session.grant.maySubscribe(topicFilter, shareGroup?.shareName ?? "", qos);
+    if (granted === -1) {
+      removeSubscription(state, session, subscription);
+      state.ports.log.write("info", "subscription-revoked", { clientId: session.clientId, filter });
+    } else if (granted !== qos) {
+      subscription.qos = granted;
+      state.router.touch();
+    }
+  }
+}
