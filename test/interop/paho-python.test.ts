@@ -38,9 +38,7 @@ function pythonEnvironment(pythonPath: string): Record<string, string | undefine
 
 /** Undefined when the major version of Paho can be imported, else why not. */
 function missingPaho(major: string, pythonPath: string): string | undefined {
-  if (!PYTHON.includes("/") ? Bun.which(PYTHON) === null : Bun.spawnSync(["test", "-x", PYTHON]).exitCode !== 0) {
-    return `${PYTHON} not installed`;
-  }
+  if (Bun.which(PYTHON) === null) return `${PYTHON} not installed`;
   const { stdout, exitCode } = Bun.spawnSync([PYTHON, "-c", "import paho.mqtt as m; print(m.__version__)"], {
     env: pythonEnvironment(pythonPath),
   });

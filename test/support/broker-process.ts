@@ -17,7 +17,7 @@ export interface BrokerProcess {
   readonly tcpPort: number;
   readonly wsUrl: string;
   readonly wsPort: number;
-  /** Its working directory; removed by `stop` and `kill`. */
+  /** Its working directory; removed when the process has ended. */
   readonly folder: string;
   /** Exit code, however the process ends. */
   readonly exited: Promise<number>;
@@ -46,6 +46,8 @@ export const brokerUnderTest: "rqtt" | "mosquitto" =
   process.env["RQTT_TEST_BROKER"] === "mosquitto" ? "mosquitto" : "rqtt";
 
 const MAIN = join(import.meta.dir, "..", "..", "src", "main.ts");
+/** 128 + SIGKILL. */
+const KILLED = 137;
 const READY = "rqtt ready";
 const DEFAULT_LISTENERS = ["mqtt://127.0.0.1:0", "ws://127.0.0.1:0/mqtt"];
 
@@ -99,11 +101,13 @@ async function whenReady(
   folder: string,
   listeners: () => Promise<readonly string[]>,
 ): Promise<BrokerProcess> {
-  const end = async (signal: NodeJS.Signals): Promise<number> => {
-    child.signal(signal);
-    const code = await child.exited;
+  const exited = child.exited.then(async (code) => {
     await rm(folder, { recursive: true, force: true });
     return code;
+  });
+  const end = (signal: NodeJS.Signals): Promise<number> => {
+    child.signal(signal);
+    return exited;
   };
   try {
     const urls = await listeners();
@@ -116,7 +120,7 @@ async function whenReady(
       wsUrl,
       wsPort: portOf(wsUrl),
       folder,
-      exited: child.exited,
+      exited,
       stdoutLines: child.lines,
       stderr: child.stderr,
       stop: () => end("SIGTERM"),
@@ -133,21 +137,33 @@ function portOf(url: string): number {
 }
 
 /**
- * For `beforeEach` of a suite that shares one broker: the same broker as long as it accepts. A test that times out takes every child
+ * For `beforeEach` of a suite that shares one broker: the same broker as long as it answers. A test that times out takes every child
  * process of the runner with it; the next test then gets a new broker instead of the blame.
  */
 export async function sameOrNewBroker(current: BrokerProcess | undefined): Promise<BrokerProcess> {
-  return current !== undefined && (await accepts(current.tcpPort)) ? current : startBroker();
+  if (current !== undefined) {
+    if (await answers(current.tcpPort)) return current;
+    await current.kill();
+    const code = await current.exited;
+    if (code !== KILLED)
+      throw new Error(`the broker of the test before this ended with code ${code}\n${current.stderr()}`);
+  }
+  return startBroker();
 }
 
-function accepts(port: number): Promise<boolean> {
+/** MQTT 3.1.1, Clean Session, no client id. */
+const CONNECT = Uint8Array.of(0x10, 12, 0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 60, 0, 0);
+
+/** Waits for a CONNACK: the port of a process that is being killed still accepts for a moment. */
+function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createConnection(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
+    const socket = createConnection(port, "127.0.0.1", () => socket.write(CONNECT));
+    socket.once("data", () => {
       resolve(true);
+      socket.destroy();
     });
     socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
   });
 }
 

@@ -3,7 +3,6 @@
  * client, the packet itself goes if even that does not help (MQTT 5.0 section 3.1.2.11.4).
  */
 import { encodeConnack, returnCodeOf } from "../codec/connack.ts";
-import { encodeDisconnect } from "../codec/disconnect.ts";
 import { encodePacket, type Packet } from "../codec/packet.ts";
 import { PacketType } from "../codec/packet-type.ts";
 import type { Properties } from "../codec/property.ts";
@@ -84,8 +83,9 @@ export function refuse(state: BrokerState, connection: Connection, reasonCode: n
 /** A last word to every client when the broker stops: DISCONNECT 0x8B to MQTT 5.0 clients that are connected. */
 export function sayGoodbye(state: BrokerState, connection: Connection): void {
   if (connection.state === ConnectionState.Connected && connection.protocolLevel === 5) {
-    const packet = { type: "disconnect", reasonCode: ReasonCode.ServerShuttingDown, properties: {} } as const;
-    encodeDisconnect(state.outboxes.writer(connection), packet, 5);
+    // With a Reason String: Paho's Python client reads the reason code of longer packets only.
+    const properties = { reasonString: "the server is shutting down" };
+    answer(state, connection, { type: "disconnect", reasonCode: ReasonCode.ServerShuttingDown, properties });
   }
   state.outboxes.closeAfterFlush(connection, ReasonCode.ServerShuttingDown);
 }

@@ -47,5 +47,5 @@ function connectionDue(state: BrokerState, connection: Connection): void {
   const dueAtMs = connection.lastReceivedMs + connection.keepAliveMs;
   // Moved only now: a packet is received far more often than a deadline comes.
   if (dueAtMs > state.nowMs) state.deadlines.set(connection.deadline, dueAtMs);
-  else disconnect(state, connection, ReasonCode.KeepAliveTimeout);
+  else disconnect(state, connection, ReasonCode.KeepAliveTimeout, "nothing received for 1.5 times the keep alive");
 }

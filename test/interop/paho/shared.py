@@ -15,7 +15,7 @@ for n in range(30):
 say(whole=[whole.next().payload.decode() for _ in range(30)])
 say(members=[[member.next().payload.decode() for _ in range(10)] for member in members])
 
-members[0].disconnect()
+members[0].unsubscribe(f"$share/group/{options.topic}")
 for n in range(4):
     publisher.publish(options.topic, f"left {n}", 1)
 say(rest=[[member.next().payload.decode() for _ in range(2)] for member in members[1:]])
