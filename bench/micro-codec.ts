@@ -90,7 +90,7 @@ function decodesObject(level: ProtocolLevel, properties: Properties): Timed {
 function encodes(level: ProtocolLevel, qos: QoS, payloadBytes: number, hop: HopProperties | null): Timed {
   const writer = new Writer(PACKETS * (payloadBytes + 64));
   const topicBytes = encodeUtf8(TOPIC_NAME);
-  const properties = encodeUtf8(hop === null ? "" : "\u0003\u0000\u0010application/json");
+  const properties = hop === null ? new Uint8Array(0) : CONTENT_TYPE;
   const parts: PublishParts = {
     properties,
     propertiesStart: 0,
@@ -150,6 +150,8 @@ function frames(packet: Uint8Array, chunkBytes: number): Timed {
   };
 }
 
+/** A property list as it is carried from publisher to receiver: id, length, text. */
+const CONTENT_TYPE = Uint8Array.of(0x03, 0, 16, ...encodeUtf8("application/json"));
 const SMALL = publishBytes(4, 1, {}, 16);
 const ALL_HOP: HopProperties = { messageExpiryInterval: 60, topicAlias: 3, subscriptionIdentifiers: [1, 300] };
 

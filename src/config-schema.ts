@@ -24,8 +24,23 @@ export interface Config {
   readonly limits: Limits;
   readonly capabilities: Capabilities;
   readonly sys: { readonly intervalMs: number };
-  readonly auth: { readonly anonymous: "loopback" | "everywhere" | "nowhere" };
+  readonly auth: {
+    /** Who comes in without an auth chain; with one, the chain decides. */
+    readonly anonymous: "loopback" | "everywhere" | "nowhere";
+    readonly chain: readonly PluginEntry[];
+    /** Topic Filters that nobody may publish or subscribe to. */
+    readonly ceiling: readonly string[];
+    readonly denyAction: "ignore" | "disconnect";
+    /** What happens to connected clients when the chain is loaded again. */
+    readonly onReload: "keep" | "drop";
+  };
   readonly log: { readonly level: LogLevel; readonly format: "text" | "json" };
+}
+
+/** One link of the auth chain: which plugin, and its own settings, which the plugin checks. */
+export interface PluginEntry {
+  readonly use: string;
+  readonly settings: Readonly<Record<string, unknown>>;
 }
 
 /** What a value has to look like. */
@@ -34,9 +49,11 @@ export type Form =
   | { readonly kind: "boolean" }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
   | { readonly kind: "text"; readonly bytesMax: number; readonly without: string }
-  | { readonly kind: "listeners" };
+  | { readonly kind: "listeners" }
+  | { readonly kind: "plugins" }
+  | { readonly kind: "filters" };
 
-export type SettingValue = number | boolean | string | readonly Listener[];
+export type SettingValue = number | boolean | string | readonly Listener[] | readonly PluginEntry[] | readonly string[];
 
 export interface Row<Value = SettingValue> {
   readonly form: Form;
@@ -158,7 +175,8 @@ export const TABLE: Table<Config> = {
   listeners: {
     form: { kind: "listeners" },
     fallback: ["mqtt://127.0.0.1:1883", "ws://127.0.0.1:8083/mqtt"].map(knownListener),
-    about: "where clients connect; several with commas",
+    about:
+      "where clients connect; several with commas; mqtts:// and wss:// in a file, as they need certificate and key",
   },
   store: text("memory", 4096, "", "where state is kept: memory"),
   queueOverflow: choice(
@@ -175,8 +193,25 @@ export const TABLE: Table<Config> = {
     anonymous: choice(
       "loopback",
       ["loopback", "everywhere", "nowhere"],
-      "where clients are let in without credentials",
+      "where clients are let in without credentials; with an auth.chain the chain decides",
     ),
+    chain: {
+      form: { kind: "plugins" },
+      fallback: [],
+      about:
+        "who decides about clients, asked in order; [[auth.chain]] tables in a file, each with use and its settings",
+    },
+    ceiling: {
+      form: { kind: "filters" },
+      fallback: [],
+      about: "Topic Filters that nobody may publish or subscribe to; several with commas",
+    },
+    denyAction: choice(
+      DEFAULT_BROKER_CONFIG.denyAction,
+      ["ignore", "disconnect"],
+      "what a refused PUBLISH does beside the reason code",
+    ),
+    onReload: choice("keep", ["keep", "drop"], "what SIGHUP does to clients that are connected"),
   },
   log: {
     level: choice("info", ["debug", "info", "warn", "error"], "least level that is written"),

@@ -7,12 +7,21 @@
  * Refuses a listener that other machines reach while nobody has said who may come in.
  */
 import packageJson from "../package.json" with { type: "json" };
-import { type Config, environmentName, isRow, ROWS, SECTIONS, type SettingValue, TABLE } from "./config-schema.ts";
+import {
+  type Config,
+  environmentName,
+  isRow,
+  type PluginEntry,
+  ROWS,
+  SECTIONS,
+  type SettingValue,
+  TABLE,
+} from "./config-schema.ts";
 import { describeForm, describeFound, type ReadValue, readListeners, readText, readValue } from "./config-value.ts";
 import { isLoopback, type Listener } from "./listener-url.ts";
 import { escapeControls, quote, shorten } from "./printable.ts";
 
-export type { Config } from "./config-schema.ts";
+export type { Config, PluginEntry } from "./config-schema.ts";
 export type { Listener } from "./listener-url.ts";
 
 export const VERSION: string = packageJson.version;
@@ -26,7 +35,8 @@ export interface Sources {
 }
 
 export type LoadResult =
-  | { readonly ok: true; readonly config: Config }
+  /** `file`: the one of --config, if any; relative paths in settings begin in its folder. */
+  | { readonly ok: true; readonly config: Config; readonly file: string | undefined }
   /** Nothing to start: `print` goes to standard output, and that was all that was asked for. */
   | { readonly ok: false; readonly print: string }
   | { readonly ok: false; readonly error: string };
@@ -41,7 +51,8 @@ export function loadConfig(sources: Sources): LoadResult {
     assignEnvironment(given, sources.env);
     assignFlags(given, flags);
     checkTogether(given);
-    return { ok: true, config: freeze(fill(TABLE, "", given) as unknown as Config) };
+    const config = freeze(fill(TABLE, "", given) as unknown as Config);
+    return { ok: true, config, file: flags.file };
   } catch (error) {
     if (error instanceof ConfigError) return { ok: false, error: error.message };
     throw error;
@@ -238,14 +249,19 @@ function checkTogether(given: Given): void {
     complain(path, expected, String(settled(path)), sourceOf(path));
   }
 
-  checkListeners(
-    settled("listeners") as readonly Listener[],
-    settled("auth.anonymous") as string,
-    sourceOf("listeners"),
-  );
+  const chain = settled("auth.chain") as readonly PluginEntry[];
+  const anonymous = settled("auth.anonymous") as string;
+  if (chain.length > 0 && given.has("auth.anonymous") && anonymous !== "nowhere") {
+    const expected =
+      'no setting, or "nowhere", as auth.chain decides who comes in: to let in everybody else too, ' +
+      'end the chain with [[auth.chain]] use = "allow-all"';
+    complain("auth.anonymous", expected, quote(anonymous, 80), sourceOf("auth.anonymous"));
+  }
+  const isDecided = chain.length > 0 || anonymous === "everywhere";
+  checkListeners(settled("listeners") as readonly Listener[], isDecided, sourceOf("listeners"));
 }
 
-function checkListeners(listeners: readonly Listener[], anonymous: string, source: string): void {
+function checkListeners(listeners: readonly Listener[], isDecided: boolean, source: string): void {
   const places = new Map<string, Listener>();
   for (const [index, listener] of listeners.entries()) {
     const place = `${listener.hostname} ${listener.port}`;
@@ -254,12 +270,20 @@ function checkListeners(listeners: readonly Listener[], anonymous: string, sourc
       complain(`listeners[${index}].url`, `another address than ${other.url} has`, quote(listener.url, 80), source);
     }
     places.set(place, listener);
-    if (anonymous === "everywhere" || isLoopback(listener)) continue;
+    if (!isOpenToAnybody(listener, isDecided)) continue;
     const expected =
       "127.0.0.1, [::1] or localhost, as other machines reach this listener and no authentication is configured: " +
-      "to let everybody in, type --set auth.anonymous=everywhere";
+      "configure an [[auth.chain]], or, to let everybody in, type --set auth.anonymous=everywhere";
     complain(`listeners[${index}].url`, expected, quote(listener.url, 80), source);
   }
+}
+
+/**
+ * Whether other machines reach a listener about whose clients nobody has decided anything. A certificate says who a client
+ * is, not that it may come in: TLS does not make a listener less open.
+ */
+function isOpenToAnybody(listener: Listener, isDecided: boolean): boolean {
+  return !isDecided && !isLoopback(listener);
 }
 
 // The result
@@ -275,7 +299,7 @@ function fill(table: object, prefix: string, given: Given): object {
 }
 
 function freeze<T extends object>(value: T): T {
-  for (const entry of Object.values(value)) if (typeof entry === "object") freeze(entry);
+  for (const entry of Object.values(value)) if (typeof entry === "object" && entry !== null) freeze(entry);
   return Object.freeze(value);
 }
 
@@ -284,7 +308,9 @@ function freeze<T extends object>(value: T): T {
 export function helpText(): string {
   const rows = [...ROWS].map(([path, { form, fallback, about }]) => {
     const shown = Array.isArray(fallback)
-      ? fallback.map((listener) => listener.url).join(",")
+      ? fallback.length === 0
+        ? "none"
+        : fallback.map((listener) => (listener as Listener).url).join(",")
       : JSON.stringify(fallback);
     return `  ${path}\n      ${about}\n      ${describeForm(form)}; default ${shown}; ${environmentName(path)}`;
   });
@@ -294,6 +320,7 @@ Usage: rqtt [--config FILE] [--listen URL]... [--store memory] [--set path=value
 
   --config FILE      settings from a TOML file, or JSON where the name ends in .json
   --listen URL       mqtt://host:port or ws://host:port/path; replaces the configured listeners; port 0 is any free port
+                     (mqtts:// and wss:// need [[listeners]] tables with url, certificate and key, in a file)
   --store memory     keeps sessions and messages in memory
   --set path=value   one setting
   --help, --version

@@ -1,14 +1,41 @@
 /**
- * Listener URLs: text in, one `Listener` out, and back.
+ * Listeners as they are written down: a URL and what goes with it in, one `Listener` out, and back.
  *
- * Owns: the schemes, the default port of each, the default path of WebSocket listeners, and the question whether
- * other machines can reach a listener. Refuses whatever a URL may hold that a listener has no use for
- * (user, query, fragment, a path on TCP), so that nothing written down is silently ignored.
+ * Owns: the schemes, the default port of each, the default path of WebSocket listeners, which keys go with which scheme,
+ * and the question whether other machines can reach a listener. Refuses whatever a listener has no use for (user, query
+ * or fragment in the URL, a path on TCP, a certificate without TLS), so that nothing written down is silently ignored.
  */
+import { quote } from "./printable.ts";
 
 export type Transport = "tcp" | "ws";
 
-export interface Listener {
+/** What a listener may be given beside its URL. */
+export interface ListenerSettings {
+  /** The certificate shown to clients, PEM, followed by those between it and the root. `mqtts` and `wss` need it. */
+  readonly certificate?: string;
+  /** Its private key, PEM, without passphrase. */
+  readonly key?: string;
+  /** The CA, PEM, that client certificates are verified against; clients are asked for one when it is there. */
+  readonly clientCa?: string;
+  /** Whether a client without a certificate is let in. One with a bad certificate never is. Default: required. */
+  readonly clientCertificate?: ClientCertificate;
+  /** Pages that may open a WebSocket, such as "https://app.example"; others, and clients that name none, get 403. */
+  readonly origins?: readonly string[];
+}
+
+/** The keys of a listener's table. */
+export const LISTENER_KEYS: readonly ("url" | keyof ListenerSettings)[] = [
+  "url",
+  "certificate",
+  "key",
+  "clientCa",
+  "clientCertificate",
+  "origins",
+];
+
+export type ClientCertificate = "required" | "optional";
+
+export interface Listener extends ListenerSettings {
   /** The URL in full: scheme, host, port and, for WebSocket, path. */
   readonly url: string;
   readonly transport: Transport;
@@ -22,26 +49,35 @@ export interface Listener {
 
 export type ParsedListener =
   | { readonly ok: true; readonly listener: Listener }
-  | { readonly ok: false; readonly expected: string };
+  /** What is wrong with the URL, or with the setting that `key` names. */
+  | { readonly ok: false; readonly expected: string; readonly key?: keyof ListenerSettings; readonly found?: string };
 
-const SCHEMES: Readonly<
-  Record<string, { readonly transport: Transport; readonly port: number; readonly path: string }>
-> = {
-  mqtt: { transport: "tcp", port: 1883, path: "" },
-  ws: { transport: "ws", port: 8083, path: "/mqtt" },
+interface Scheme {
+  readonly transport: Transport;
+  readonly isSecure: boolean;
+  readonly port: number;
+  readonly path: string;
+}
+
+const SCHEMES: Readonly<Record<string, Scheme>> = {
+  mqtt: { transport: "tcp", isSecure: false, port: 1883, path: "" },
+  mqtts: { transport: "tcp", isSecure: true, port: 8883, path: "" },
+  ws: { transport: "ws", isSecure: false, port: 8083, path: "/mqtt" },
+  wss: { transport: "ws", isSecure: true, port: 8084, path: "/mqtt" },
 };
 
-const SCHEMES_TO_COME = ["mqtts", "wss", "unix"];
+const SCHEMES_TO_COME = ["unix"];
+const KNOWN = "mqtt://, mqtts://, ws:// or wss://";
 const EXAMPLE = "a URL such as mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083/mqtt";
 
-/** Reads one listener URL. */
-export function parseListenerUrl(text: string): ParsedListener {
+/** Reads one listener's URL, and what is said beside it. */
+export function parseListenerUrl(text: string, settings: ListenerSettings = {}): ParsedListener {
   const [, scheme = "", authority = "", rest = ""] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/isu.exec(text) ?? [];
   const name = scheme.toLowerCase();
   if (name === "") return refuse(EXAMPLE);
-  if (SCHEMES_TO_COME.includes(name)) return refuse(`mqtt:// or ws://, as ${name}:// is not yet possible`);
+  if (SCHEMES_TO_COME.includes(name)) return refuse(`${KNOWN}, as ${name}:// is not yet possible`);
   const defaults = Object.hasOwn(SCHEMES, name) ? SCHEMES[name] : undefined;
-  if (defaults === undefined) return refuse("a URL that begins with mqtt:// or ws://");
+  if (defaults === undefined) return refuse(`a URL that begins with ${KNOWN}`);
   if (authority.includes("@")) return refuse("a URL without user name and password");
   if (/[?#]/u.test(rest)) return refuse("a URL without ? and #");
   // The URL parser drops line breaks and takes a backslash for a slash: what it would mend in silence is refused.
@@ -53,14 +89,82 @@ export function parseListenerUrl(text: string): ParsedListener {
   if (hostname === undefined) return refuse("a host name, an IPv4 address or an IPv6 address in brackets");
   const port = digits === undefined ? defaults.port : portNumber(digits);
   if (port === undefined) return refuse("a port from 0 to 65535");
-  if (defaults.transport === "tcp" && rest !== "" && rest !== "/") return refuse("no path after a mqtt:// address");
-  const path = defaults.transport === "tcp" ? "" : rest === "" ? defaults.path : canonicalPath(rest);
-  return { ok: true, listener: withPort({ url: "", transport: defaults.transport, hostname, port, path }, port) };
+  const { transport } = defaults;
+  if (transport === "tcp" && rest !== "" && rest !== "/") return refuse(`no path after a ${name}:// address`);
+  const path = transport === "tcp" ? "" : rest === "" ? defaults.path : canonicalPath(rest);
+
+  const refusal = refuseSettings(name, defaults, settings);
+  if (refusal !== undefined) return refusal;
+  return { ok: true, listener: withPort({ ...settled(settings), url: "", transport, hostname, port, path }, port) };
+}
+
+/** What was said, and nothing that is no setting, with the default that goes with it. */
+function settled({ certificate, key, clientCa, clientCertificate, origins }: ListenerSettings): ListenerSettings {
+  return {
+    ...(certificate === undefined ? {} : { certificate, key }),
+    ...(clientCa === undefined ? {} : { clientCa, clientCertificate: clientCertificate ?? "required" }),
+    ...(origins === undefined ? {} : { origins }),
+  };
+}
+
+/** What is wrong with the settings beside a URL of this scheme. */
+function refuseSettings(name: string, scheme: Scheme, settings: ListenerSettings): ParsedListener | undefined {
+  if (!scheme.isSecure) {
+    for (const key of ["certificate", "key", "clientCa", "clientCertificate"] as const) {
+      if (settings[key] !== undefined) return refuse(`none, as ${name}:// has no TLS and ${name}s:// has`, key, "one");
+    }
+  } else {
+    for (const key of ["certificate", "key"] as const) {
+      if (settings[key] !== undefined) continue;
+      return refuse(`a PEM file in this listener's [[listeners]] table, as ${name}:// needs one`, key, "nothing");
+    }
+  }
+  const { clientCertificate, origins } = settings;
+  if (clientCertificate !== undefined && clientCertificate !== "required" && clientCertificate !== "optional") {
+    return refuse('"required" or "optional"', "clientCertificate", quote(String(clientCertificate), 80));
+  }
+  if (clientCertificate !== undefined && settings.clientCa === undefined) {
+    return refuse("a PEM file with the CA that clientCertificate goes by", "clientCa", "nothing");
+  }
+  if (scheme.transport === "ws" && clientCertificate === "optional") {
+    // The runtime's WebSocket server tells nothing of certificates: a bad one could not be told from none.
+    return refuse(
+      `"required", as on ${name}:// a bad certificate would pass for none`,
+      "clientCertificate",
+      '"optional"',
+    );
+  }
+  if (origins === undefined) return undefined;
+  if (scheme.transport === "tcp") return refuse(`none, as ${name}:// is not for web pages`, "origins", "some");
+  if (origins.length === 0) return refuse("at least one origin", "origins", "none");
+  const wrong = origins.find((origin) => !isOrigin(origin));
+  if (wrong === undefined) return undefined;
+  return refuse(
+    'origins such as "https://app.example", letter by letter as browsers send them',
+    "origins",
+    quote(wrong, 80),
+  );
+}
+
+/** Whether a browser may send this text as Origin; "null", which any page can make it send, is none. */
+function isOrigin(text: string): boolean {
+  try {
+    if (/^https?:/iu.test(text)) return new URL(text).origin === text;
+  } catch {
+    return false;
+  }
+  // Applications in a web view have schemes of their own.
+  return /^[a-z][a-z0-9+.-]*:\/\/[a-z0-9.-]+(?::\d+)?$/u.test(text);
+}
+
+/** Whether the listener speaks TLS. */
+export function isSecure(listener: Listener): boolean {
+  return listener.certificate !== undefined;
 }
 
 /** The listener as it is once it has a port: port 0 in a configuration becomes the one that was bound. */
 export function withPort(listener: Listener, port: number): Listener {
-  const scheme = listener.transport === "tcp" ? "mqtt" : "ws";
+  const scheme = `${listener.transport === "tcp" ? "mqtt" : "ws"}${isSecure(listener) ? "s" : ""}`;
   const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
   return { ...listener, port, url: `${scheme}://${host}:${port}${listener.path}` };
 }
@@ -71,8 +175,8 @@ export function isLoopback(listener: Listener): boolean {
   return hostname === "localhost" || hostname === "::1" || /^127(\.\d+){3}$/u.test(hostname);
 }
 
-function refuse(expected: string): ParsedListener {
-  return { ok: false, expected };
+function refuse(expected: string, key?: keyof ListenerSettings, found?: string): ParsedListener {
+  return { ok: false, expected, ...(key === undefined ? {} : { key }), ...(found === undefined ? {} : { found }) };
 }
 
 /** Every spelling of one address becomes the same text (127.1 and 0x7f000001 are 127.0.0.1), so that a rule about addresses cannot be spelt around. */

@@ -1,23 +1,24 @@
 #!/usr/bin/env bun
 /**
- * The command line: configuration in, a running broker out, and its end. Wiring only.
+ * The command line: configuration in, a running broker out, and its end. Wiring only; other commands are in commands/.
  *
- * Exit codes: 0 after a stop that was asked for, 1 where a listener cannot be had, 2 for a mistake in the configuration.
+ * Exit codes: 0 after a stop that was asked for, 1 where a listener or a provider cannot be had, 2 for a mistake in the
+ * configuration, 70 for a bug.
  */
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import allowAll from "../plugins/allow-all.ts";
 import { createBroker, ListenError, type RunningBroker } from "./bun/create-broker.ts";
 import { createLog, stderrSink } from "./bun/log.ts";
-import type { Config } from "./config.ts";
-import { loadConfig, VERSION } from "./config.ts";
+import { loadPlugin, type PluginUse } from "./bun/plugin-chain.ts";
+import { isCommand, runCommand } from "./commands/run-command.ts";
+import { type Config, type LoadResult, loadConfig, VERSION } from "./config.ts";
 import type { Log } from "./core/ports.ts";
 
-const loaded = loadConfig({
-  argv: Bun.argv.slice(2),
-  env: process.env,
-  readFile: (path) => readFileSync(path, "utf8"),
-});
+const argv = Bun.argv.slice(2);
+if (isCommand(argv)) process.exit(await runCommand(argv));
 
+const loaded = load();
 if (!loaded.ok) {
   if ("print" in loaded) {
     console.log(loaded.print);
@@ -26,50 +27,88 @@ if (!loaded.ok) {
   console.error(`rqtt: ${loaded.error}`);
   process.exit(2);
 }
+await run(loaded.config, folderOf(loaded.file));
 
-await run(loaded.config);
+function load(): LoadResult {
+  return loadConfig({ argv, env: process.env, readFile: (path) => readFileSync(path, "utf8") });
+}
 
-async function run(config: Config): Promise<void> {
+/** Where relative paths in settings begin: beside the configuration file. */
+function folderOf(file: string | undefined): string {
+  return file === undefined ? "." : dirname(file);
+}
+
+async function run(config: Config, folder: string): Promise<void> {
   const log = createLog({ ...config.log, nowMs: Date.now, sink: stderrSink() });
   process.on("uncaughtException", (error) => crash(log, error));
   process.on("unhandledRejection", (error) => crash(log, error));
-  const broker = await start(config, log);
+  const broker = await start(config, folder, log);
   stopOnSignal(broker, log);
+  process.on("SIGHUP", () => void reload(broker, log));
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
   console.log(nextSteps(config));
 }
 
-/** What a newcomer has now, and the one thing to type for each next step. */
-function nextSteps(config: Config): string {
-  const { anonymous } = config.auth;
-  const who =
-    anonymous === "nowhere" ? "nobody comes in: auth.anonymous is nowhere" : "clients come in without a password";
-  return [
-    `  ${who}; sessions and retained messages are kept in memory`,
-    "  another address    --listen mqtt://127.0.0.1:1884 (again for each listener)",
-    "  the whole network  --listen mqtt://0.0.0.0:1883 --set auth.anonymous=everywhere",
-    "  every setting      --help, or a file: --config rqtt.toml",
-  ].join("\n");
+/** The chain that the configuration describes; without one, everybody or nobody. */
+async function pluginsOf({ auth }: Config, folder: string): Promise<PluginUse[]> {
+  if (auth.chain.length === 0) return auth.anonymous === "nowhere" ? [] : [{ plugin: allowAll }];
+  const loading = auth.chain.map(async ({ use, settings }, at) => {
+    return { plugin: await loadPlugin(use, folder, `auth.chain[${at}]`), config: settings };
+  });
+  return Promise.all(loading);
 }
 
-async function start(config: Config, log: Log): Promise<RunningBroker> {
+async function start(config: Config, folder: string, log: Log): Promise<RunningBroker> {
   try {
     return await createBroker({
-      listeners: config.listeners.map((listener) => listener.url),
+      listeners: config.listeners,
       limits: config.limits,
       capabilities: config.capabilities,
       queueOverflow: config.queueOverflow,
+      ceiling: config.auth.ceiling,
+      denyAction: config.auth.denyAction,
       sysIntervalMs: config.sys.intervalMs,
       version: `rqtt ${VERSION}`,
-      // "loopback" and "everywhere" differ in which listeners the configuration allows.
-      plugins: config.auth.anonymous === "nowhere" ? [] : [{ plugin: allowAll }],
+      plugins: await pluginsOf(config, folder),
+      folder,
       log,
     });
   } catch (error) {
-    if (!(error instanceof ListenError)) throw error;
-    console.error(`rqtt: ${error.message}`);
-    process.exit(1);
+    const text = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof ListenError) && !text.startsWith("auth.chain[")) throw error;
+    console.error(`rqtt: ${text}`);
+    // A setting of a plugin is a mistake in the configuration like any other.
+    process.exit(error instanceof ListenError ? 1 : 2);
   }
+}
+
+/** SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is. */
+async function reload(broker: RunningBroker, log: Log): Promise<void> {
+  const again = load();
+  try {
+    if (!again.ok) throw new Error("error" in again ? again.error : "not a configuration");
+    await broker.replacePlugins(await pluginsOf(again.config, folderOf(again.file)), again.config.auth.onReload);
+    log.write("info", "auth-reloaded", { providers: broker.providers.length });
+  } catch (error) {
+    log.write("error", "auth-reload-refused", { error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** What a newcomer has now, and the one thing to type for each next step. */
+function nextSteps({ auth }: Config): string {
+  const everybody = auth.anonymous !== "nowhere";
+  const who =
+    auth.chain.length > 0
+      ? `clients are let in by ${auth.chain.map(({ use }) => use).join(", then ")}`
+      : everybody
+        ? "clients come in without a password"
+        : "nobody comes in: auth.anonymous is nowhere and there is no auth.chain";
+  return [
+    `  ${who}; sessions and retained messages are kept in memory`,
+    "  another address    --listen mqtt://127.0.0.1:1884 (again for each listener)",
+    "  the whole network  --listen mqtt://0.0.0.0:1883, with an [[auth.chain]] or --set auth.anonymous=everywhere",
+    "  every setting      --help, or a file: --config rqtt.toml",
+  ].join("\n");
 }
 
 /** Nothing a peer does may get here; if a bug does, its state cannot be trusted. */

@@ -173,7 +173,8 @@ describe("a mistake is one line on standard error and exit code 2", () => {
       {},
       /^rqtt: listeners\[0\]\.url: expected .*found "tcp:\/\/127\.0\.0\.1"/u,
     ],
-    ["a URL of later", ["--listen", "mqtts://127.0.0.1:0"], {}, /^rqtt: listeners\[0\]\.url: .*not yet possible/u],
+    ["a URL of later", ["--listen", "unix:///run/rqtt"], {}, /^rqtt: listeners\[0\]\.url: .*not yet possible/u],
+    ["TLS without certificate", ["--listen", "mqtts://127.0.0.1:0"], {}, /^rqtt: listeners\[0\]\.certificate: /u],
     [
       "beyond loopback",
       ["--listen", "mqtt://0.0.0.0:0"],

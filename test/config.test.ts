@@ -58,7 +58,7 @@ describe("with nothing configured", () => {
       limits: DEFAULT_LIMITS,
       capabilities: DEFAULT_CAPABILITIES,
       sys: { intervalMs: 10_000 },
-      auth: { anonymous: "loopback" },
+      auth: { anonymous: "loopback", chain: [], ceiling: [], denyAction: "ignore", onReload: "keep" },
       log: { level: "info", format: "text" },
     });
   });
@@ -72,7 +72,9 @@ describe("with nothing configured", () => {
 
   test("every default is a value that its own row accepts", () => {
     for (const [path, row] of ROWS) {
-      const written = Array.isArray(row.fallback) ? row.fallback.map(({ url }) => url).join(",") : String(row.fallback);
+      if (row.form.kind === "plugins") continue; // has no form as text
+      const items = Array.isArray(row.fallback) ? row.fallback.map((entry) => entry.url ?? entry) : [row.fallback];
+      const written = items.join(",");
       expect(valueAt(configOf(set(`${path}=${written}`)), path)).toEqual(row.fallback);
     }
   });
@@ -238,7 +240,12 @@ describe("environment", () => {
     expect(new Set([...ROWS.keys()].map(environmentName)).size).toBe(ROWS.size);
   });
 
-  test.each([...ROWS])("%s can be set by its variable", (path, { form, fallback }) => {
+  test("the auth chain has no form as text: its variable says where it belongs", () => {
+    expect(errorOf({ env: { RQTT_AUTH_CHAIN: "jwt" } })).toMatch(/^auth\.chain: expected \[\[auth\.chain\]\] tables/);
+  });
+
+  const textual = [...ROWS].filter(([, { form }]) => form.kind !== "plugins");
+  test.each(textual)("%s can be set by its variable", (path, { form, fallback }) => {
     const written = {
       // One less than the default is in range everywhere, and keeps the high water mark above the low one.
       whole: () => String(fallback === 0 ? 1 : Number(fallback) - 1),
@@ -246,9 +253,11 @@ describe("environment", () => {
       choice: () => (form.kind === "choice" ? form.choices.find((entry) => entry !== fallback)! : ""),
       text: () => (path === "store" ? "memory" : "other"),
       listeners: () => "ws://localhost:9/mqtt",
+      filters: () => "a/+,b/#",
+      plugins: () => "",
     }[form.kind]();
     const value = valueAt(configOf({ env: { [environmentName(path)]: written } }), path);
-    if (Array.isArray(value)) expect(value.map(({ url }) => url)).toEqual([written]);
+    if (Array.isArray(value)) expect(value.map((entry) => entry.url ?? entry).join(",")).toBe(written);
     else expect(String(value)).toBe(written);
     if (path !== "store") expect(value).not.toEqual(fallback);
   });
@@ -454,11 +463,10 @@ describe("listeners", () => {
     ["", "a URL such as mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083/mqtt"],
     ["127.0.0.1:1883", "a URL such as mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083/mqtt"],
     ["mqtt:127.0.0.1", "a URL such as mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083/mqtt"],
-    ["tcp://127.0.0.1", "a URL that begins with mqtt:// or ws://"],
-    ["constructor://127.0.0.1", "a URL that begins with mqtt:// or ws://"],
-    ["mqtts://127.0.0.1", "mqtt:// or ws://, as mqtts:// is not yet possible"],
-    ["wss://127.0.0.1", "mqtt:// or ws://, as wss:// is not yet possible"],
-    ["unix:///run/rqtt.sock", "mqtt:// or ws://, as unix:// is not yet possible"],
+    ["tcp://127.0.0.1", "a URL that begins with mqtt://, mqtts://, ws:// or wss://"],
+    ["constructor://127.0.0.1", "a URL that begins with mqtt://, mqtts://, ws:// or wss://"],
+    ["unix:///run/rqtt.sock", "mqtt://, mqtts://, ws:// or wss://, as unix:// is not yet possible"],
+    ["mqtts://127.0.0.1/mqtt", "no path after a mqtts:// address"],
     ["mqtt://", "a host: 127.0.0.1 or [::1] for this machine alone, 0.0.0.0 or [::] for the network"],
     ["mqtt://:1883", "a host: 127.0.0.1 or [::1] for this machine alone, 0.0.0.0 or [::] for the network"],
     ["mqtt://::1:1883", "a host name, an IPv4 address or an IPv6 address in brackets"],
@@ -516,5 +524,155 @@ describe("listeners", () => {
 
   test("a file beyond loopback is refused with the file's name", () => {
     expect(errorOf(toml('[[listeners]]\nurl = "mqtt://0.0.0.0"'))).toEndWith('found "mqtt://0.0.0.0:1883" (rqtt.toml)');
+  });
+
+  test.each(["mqtts", "wss"])(
+    "%s:// needs a certificate and a key, and the command line has no place for them",
+    (scheme) => {
+      const needs = `a PEM file in this listener's [[listeners]] table, as ${scheme}:// needs one, found nothing`;
+      expect(errorOf(listen(`${scheme}://127.0.0.1`))).toBe(
+        `listeners[0].certificate: expected ${needs} (--listen ${scheme}://127.0.0.1)`,
+      );
+      expect(errorOf({ env: { RQTT_LISTENERS: `${scheme}://127.0.0.1` } })).toStartWith("listeners[0].certificate: ");
+      const table = `[[listeners]]\nurl = "${scheme}://127.0.0.1"\n`;
+      expect(errorOf(toml(table))).toBe(`listeners[0].certificate: expected ${needs} (rqtt.toml)`);
+      expect(errorOf(toml(`${table}certificate = "a.pem"`))).toBe(`listeners[0].key: expected ${needs} (rqtt.toml)`);
+      expect(errorOf(toml(`${table}key = "a.pem"`))).toStartWith("listeners[0].certificate: ");
+    },
+  );
+});
+
+describe("listeners with more than a URL", () => {
+  const secure = 'certificate = "server.pem"\nkey = "keys/server.key"\n';
+  const table = (url: string, more: string) => toml(`[[listeners]]\nurl = "${url}"\n${more}`);
+
+  test("TLS: default ports and path, files as they are written", () => {
+    const files = { certificate: "server.pem", key: "keys/server.key" };
+    expect(configOf(table("mqtts://localhost", secure)).listeners).toEqual([
+      { url: "mqtts://localhost:8883", transport: "tcp", hostname: "localhost", port: 8883, path: "", ...files },
+    ]);
+    expect(configOf(table("wss://[::1]", secure)).listeners).toEqual([
+      { url: "wss://[::1]:8084/mqtt", transport: "ws", hostname: "::1", port: 8084, path: "/mqtt", ...files },
+    ]);
+  });
+
+  test("client certificates are required where a CA is named, unless they are said to be optional", () => {
+    const ca = `${secure}clientCa = "ca.pem"\n`;
+    const [required] = configOf(table("mqtts://localhost", ca)).listeners;
+    expect(required).toMatchObject({ clientCa: "ca.pem", clientCertificate: "required" });
+    const [optional] = configOf(table("mqtts://localhost", `${ca}clientCertificate = "optional"`)).listeners;
+    expect(optional?.clientCertificate).toBe("optional");
+    const [web] = configOf(table("wss://localhost", `${ca}clientCertificate = "required"`)).listeners;
+    expect(web?.clientCertificate).toBe("required");
+  });
+
+  test("origins of pages", () => {
+    const origins = ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "capacitor://localhost"];
+    const [listener] = configOf(table("ws://localhost", `origins = ${JSON.stringify(origins)}`)).listeners;
+    expect(listener?.origins).toEqual(origins);
+  });
+
+  test.each([
+    [
+      "mqtt://[::1]",
+      'certificate = "a"',
+      "certificate: expected none, as mqtt:// has no TLS and mqtts:// has, found one",
+    ],
+    ["ws://[::1]", 'key = "a"', "key: expected none, as ws:// has no TLS and wss:// has, found one"],
+    ["mqtt://[::1]", 'clientCa = "a"', "clientCa: expected none, as mqtt:// has no TLS"],
+    ["ws://[::1]", 'clientCertificate = "required"', "clientCertificate: expected none, as ws:// has no TLS"],
+    [
+      "mqtts://[::1]",
+      `${secure}clientCertificate = "required"`,
+      "clientCa: expected a PEM file with the CA that clientCertificate goes by, found nothing",
+    ],
+    [
+      "mqtts://[::1]",
+      `${secure}clientCa = "a"\nclientCertificate = "maybe"`,
+      'clientCertificate: expected "required" or "optional", found "maybe"',
+    ],
+    [
+      "mqtts://[::1]",
+      `${secure}clientCertificate = true`,
+      'clientCertificate: expected "required" or "optional", found true',
+    ],
+    [
+      "wss://[::1]",
+      `${secure}clientCa = "a"\nclientCertificate = "optional"`,
+      'clientCertificate: expected "required", as on wss:// a bad certificate would pass for none, found "optional"',
+    ],
+    ["mqtts://[::1]", 'certificate = 5\nkey = "a"', "certificate: expected the path of a PEM file, found 5"],
+    ["mqtts://[::1]", 'certificate = ""\nkey = "a"', 'certificate: expected the path of a PEM file, found ""'],
+    ["mqtts://[::1]", `${secure}clientCa = ["a"]`, "clientCa: expected the path of a PEM file, found a list"],
+    [
+      "mqtt://[::1]",
+      'origins = ["https://a.example"]',
+      "origins: expected none, as mqtt:// is not for web pages, found some",
+    ],
+    ["ws://[::1]", "origins = []", "origins: expected at least one origin, found none"],
+    ["ws://[::1]", 'origins = "https://a.example"', 'origins: expected a list of origins, found "https://a.example"'],
+    ["ws://[::1]", "origins = [1]", "origins: expected a list of origins, found a list"],
+  ])("%s with %j is refused", (url, more, message) => {
+    expect(errorOf(table(url, more))).toStartWith(`listeners[0].${message}`);
+  });
+
+  const wrong = [
+    "*",
+    "null",
+    "app.example",
+    "https://app.example/",
+    "https://APP.example",
+    "https://app.example:443",
+    "https://a b",
+  ];
+  test.each(wrong)("%j is no origin", (origin) => {
+    expect(errorOf(table("ws://[::1]", `origins = ["https://good.example", "${origin}"]`))).toBe(
+      'listeners[0].origins: expected origins such as "https://app.example", letter by letter as browsers send them, ' +
+        `found "${origin}" (rqtt.toml)`,
+    );
+  });
+
+  test("a key in the configuration is not taken, and not repeated in the complaint", () => {
+    const message = errorOf(table("mqtts://[::1]", 'certificate = "a"\nkey = "-----BEGIN PRIVATE KEY-----c2VjcmV0"'));
+    expect(message).toBe("listeners[0].key: expected the path of a PEM file, found PEM text (rqtt.toml)");
+  });
+
+  test("TLS and client certificates do not make up for missing authentication beyond loopback", () => {
+    const mutual = `${secure}clientCa = "ca.pem"\n`;
+    expect(errorOf(table("mqtts://0.0.0.0", mutual))).toInclude("type --set auth.anonymous=everywhere");
+  });
+});
+
+describe("the auth chain", () => {
+  const chain = '[[auth.chain]]\nuse = "password-file"\nfile = "users.txt"\n[[auth.chain]]\nuse = "./mine.ts"\n';
+
+  test("is a list of plugins, each with settings of its own", () => {
+    expect(configOf(toml(chain)).auth.chain).toEqual([
+      { use: "password-file", settings: { file: "users.txt" } },
+      { use: "./mine.ts", settings: {} },
+    ]);
+  });
+
+  test("lets a listener be reached by other machines", () => {
+    expect(configOf(toml(chain, ["--listen", "mqtt://0.0.0.0:1883"])).listeners).toHaveLength(1);
+  });
+
+  test("and anonymous clients exclude each other, unless the chain says so itself", () => {
+    expect(errorOf(toml(chain, ["--set", "auth.anonymous=everywhere"]))).toInclude('use = "allow-all"');
+    expect(configOf(toml(chain, ["--set", "auth.anonymous=nowhere"])).auth.chain).toHaveLength(2);
+  });
+
+  test.each([
+    ["[auth]\nchain = 1", /^auth\.chain: expected \[\[auth\.chain\]\] tables .*, found 1 /],
+    ["[auth]\nchain = [1]", /^auth\.chain\[0\]: expected a table such as/],
+    [
+      '[[auth.chain]]\nfile = "x"',
+      /^auth\.chain\[0\]\.use: expected a plugin's name, path or package, found undefined /,
+    ],
+    ['[auth]\nceiling = ["a/#/b"]', /^auth\.ceiling\[0\]: expected a Topic Filter without \$share, found "a\/#\/b" /],
+    ['[auth]\nceiling = ["$share/g/a"]', /^auth\.ceiling\[0\]: /],
+    ['[auth]\ndenyAction = "drop"', /^auth\.denyAction: expected "ignore" or "disconnect", found "drop" /],
+  ])("%j is told what is wrong", (content, message) => {
+    expect(errorOf(toml(content))).toMatch(message);
   });
 });

@@ -48,9 +48,11 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   handle: [...BELOW_STAGES, ...STAGES, "state"],
   broker: [...BELOW_STAGES, ...STAGES, "state", "handle"],
   client: ["codec"],
-  config: ["foundation", "package.json"],
+  config: ["codec", "foundation", "package.json"],
   bun: [...CORE, "config"],
-  main: [...CORE, "config", "bun", "plugins", "package.json"],
+  "plugin-testing": [...CORE, "bun"],
+  commands: [...CORE, "config", "bun", "plugins"],
+  main: [...CORE, "config", "bun", "commands", "plugins", "package.json"],
   plugins: ["foundation"],
 };
 
@@ -72,7 +74,7 @@ function rungOf(path: string): string {
   if (path.startsWith("plugins/")) return "plugins";
   if (path === "src/main.ts") return "main";
   const [, top = "", ...rest] = path.split("/");
-  if (top === "bun" || top === "client") return top;
+  if (["bun", "client", "commands", "plugin-testing"].includes(top)) return top;
   if (top !== "core") return path.startsWith("src/") && rest.length === 0 ? "config" : "nothing";
   if (FOUNDATION.includes(rest.join("/"))) return "foundation";
   if (rest.length > 1) return rest[0]!;
@@ -96,8 +98,8 @@ function ladderComplaints(file: SourceText): string[] {
 }
 
 const RUNTIME = /(?<![\w$.])(?:Bun|process|Buffer|require|__dirname|__filename)(?![\w$])(?!\s*:)/gu;
-const MAY_NAME_BUN = /^(?:src\/bun\/.*|src\/main\.ts|src\/config\.ts)$/u;
-const MAY_IMPORT_NODE = /^(?:src\/bun\/.*|src\/main\.ts|plugins\/.*)$/u;
+const MAY_NAME_BUN = /^(?:src\/(?:bun|commands|plugin-testing)\/.*|src\/main\.ts|src\/config\.ts)$/u;
+const MAY_IMPORT_NODE = /^(?:src\/(?:bun|commands|plugin-testing)\/.*|src\/main\.ts|plugins\/.*)$/u;
 
 function runtimeComplaints(file: SourceText): string[] {
   const { path, source, names } = file;
@@ -136,7 +138,7 @@ test("imports are a ladder", () => {
   expect(files.flatMap(ladderComplaints)).toEqual([]);
 });
 
-test("only src/bun and main.ts name Bun or node:*", () => {
+test("only src/bun, the commands, the plugin kit and main.ts name Bun or node:*", () => {
   expect(files.flatMap(runtimeComplaints)).toEqual([]);
 });
 

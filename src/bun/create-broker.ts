@@ -18,18 +18,28 @@ import {
 } from "../core/limits.ts";
 import type { Log } from "../core/ports.ts";
 import type { Statistics } from "../core/statistics.ts";
-import { type Listener, parseListenerUrl } from "../listener-url.ts";
+import { LISTENER_KEYS, type Listener, type ListenerSettings, parseListenerUrl } from "../listener-url.ts";
+import { Handshakes } from "./handshakes.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
 import { type ChainOptions, createChain, type PluginUse } from "./plugin-chain.ts";
 import { PluginHost } from "./plugin-host.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
-import { listenTcp, type RunningListener } from "./tcp.ts";
+import { type ListenContext, listenTcp, type RunningListener } from "./tcp.ts";
+import { type ListenerTls, readTls, TlsSettingError } from "./tls.ts";
 import { nowMs, Turn } from "./turn.ts";
 import { listenWebSocket } from "./websocket.ts";
 
+/**
+ * A listener with more than a URL: what `mqtts://` and `wss://` need, and which pages may open a WebSocket. `certificate`,
+ * `key` and `clientCa` are PEM text where they hold "-----BEGIN", and otherwise the paths of PEM files.
+ */
+export interface ListenerOptions extends ListenerSettings {
+  readonly url: string;
+}
+
 export interface CreateBrokerOptions {
   /** URLs such as `mqtt://127.0.0.1:1883` or `ws://127.0.0.1:8083/mqtt`; port 0 takes any free one. Default: none. */
-  readonly listeners?: readonly string[];
+  readonly listeners?: readonly (string | ListenerOptions)[];
   readonly limits?: Partial<Limits>;
   readonly capabilities?: Partial<Capabilities>;
   readonly queueOverflow?: QueueOverflow;
@@ -43,7 +53,7 @@ export interface CreateBrokerOptions {
   readonly ceiling?: readonly string[];
   /** What a refused PUBLISH does to its client beside the reason code: nothing (default), or the end of its connection. */
   readonly denyAction?: "ignore" | "disconnect";
-  /** Where relative paths in plugins' settings begin. Default: the working directory. */
+  /** Where relative paths in plugins' and listeners' settings begin. Default: the working directory. */
   readonly folder?: string;
   /** Default: nothing is logged. */
   readonly log?: Log;
@@ -101,7 +111,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     sysIntervalMs: options.sysIntervalMs ?? DEFAULT_BROKER_CONFIG.sysIntervalMs,
     version: options.version ?? DEFAULT_BROKER_CONFIG.version,
   };
-  const listeners = (options.listeners ?? []).map(readListener);
+  const listeners = (options.listeners ?? []).map((listener) => readListener(listener, options.folder ?? "."));
   const log = options.log ?? SILENT;
   const chainOptions: ChainOptions = {
     log,
@@ -131,7 +141,9 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
   const turn = new Turn(broker);
   const running: RunningListener[] = [];
   try {
-    for (const listener of listeners) running.push(start(listener, broker, turn, config.limits));
+    const handshakes = new Handshakes(broker, config.limits, log);
+    const context: ListenContext = { broker, turn, limits: config.limits, log, handshakes };
+    for (const listener of listeners) running.push(start(listener, context));
   } catch (error) {
     for (const listener of running) listener.stop();
     turn.stop();
@@ -175,16 +187,37 @@ export class ListenError extends Error {
   }
 }
 
-function readListener(url: string): Listener {
-  const parsed = parseListenerUrl(url);
-  if (!parsed.ok) throw new ListenError(`${url}: expected ${parsed.expected}`);
-  return parsed.listener;
+interface ReadyListener {
+  readonly listener: Listener;
+  readonly tls: ListenerTls | undefined;
 }
 
-function start(listener: Listener, broker: Broker, turn: Turn, limits: Limits): RunningListener {
+function readListener(given: string | ListenerOptions, folder: string): ReadyListener {
+  const { url, ...settings } = typeof given === "string" ? { url: given } : given;
+  const parsed = parseListenerUrl(url, settings);
+  if (!parsed.ok) {
+    const { key, expected, found } = parsed;
+    throw new ListenError(
+      `${url}: ${key === undefined ? "" : `${key}: `}expected ${expected}${found === undefined ? "" : `, found ${found}`}`,
+    );
+  }
+  const { listener } = parsed;
+  // A misspelt key must not leave a listener without what it was to have; what a listener says of itself may be repeated.
+  for (const [key, value] of Object.entries(settings)) {
+    if (LISTENER_KEYS.some((known) => known === key) || listener[key as keyof Listener] === value) continue;
+    throw new ListenError(`${listener.url}: ${key}: expected no other keys than ${LISTENER_KEYS.join(", ")}`);
+  }
   try {
-    if (listener.transport === "ws") return listenWebSocket(listener, broker, turn, limits);
-    return listenTcp(listener, broker, turn, limits.outboundLowWaterBytes);
+    return { listener, tls: readTls(listener, folder, process.env) };
+  } catch (error) {
+    if (!(error instanceof TlsSettingError)) throw error;
+    throw new ListenError(`${listener.url}: ${error.message}`);
+  }
+}
+
+function start({ listener, tls }: ReadyListener, context: ListenContext): RunningListener {
+  try {
+    return listener.transport === "ws" ? listenWebSocket(listener, tls, context) : listenTcp(listener, tls, context);
   } catch (error) {
     const code = (error as { code?: string }).code ?? String(error);
     const why = code === "EADDRINUSE" ? "another program has this address" : code;

@@ -1,16 +1,22 @@
 /**
- * MQTT over TCP: `Bun.listen` on one side, the broker's inputs and the Wire port on the other. No policy.
+ * MQTT over TCP and TLS: `Bun.listen` on one side, the broker's inputs and the Wire port on the other. No policy.
  *
+ * With TLS the broker learns of a connection when its handshake has succeeded and its certificate was judged; nothing
+ * that a peer sends before, or after it has failed, reaches the broker.
  * A close sends FIN after the last packet and goes on reading for a while: closing with unread input makes TCP send RST,
  * which can wipe the last packet at the client.
  */
-import type { Socket, TCPSocketListener } from "bun";
+import type { Socket, SocketHandler, TCPSocketListener } from "bun";
 import type { Broker } from "../core/broker.ts";
 import type { Connection } from "../core/connection/connection.ts";
-import type { Wire } from "../core/ports.ts";
+import type { PeerCertificate } from "../core/gate/provider.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Log, Wire } from "../core/ports.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
+import type { Handshake, Handshakes } from "./handshakes.ts";
 import { PendingBytes } from "./outbox.ts";
+import { judgePeer, type ListenerTls } from "./tls.ts";
 import { nowMs, type Turn } from "./turn.ts";
 
 /** How long a peer may take to read the last packet and close, after FIN or while its backlog is still being sent. */
@@ -23,7 +29,12 @@ class TcpWire implements Wire {
   readonly remoteAddress: string;
   readonly #socket: TcpSocket;
   readonly #lowWaterBytes: number;
+  /** `null` while a TLS handshake is under way, and after it has failed. */
   connection: Connection | null = null;
+  handshake: Handshake | undefined;
+  /** The handshake has had its outcome: nothing that is said of this socket later can let it in. */
+  judged = false;
+  certificate: PeerCertificate | undefined;
   #pending: PendingBytes | null = null;
   #ending = false;
 
@@ -96,50 +107,34 @@ export interface RunningListener {
   destroyAll(): void;
 }
 
-export function listenTcp(listener: Listener, broker: Broker, turn: Turn, lowWaterBytes: number): RunningListener {
+/** What a transport works with. */
+export interface ListenContext {
+  readonly broker: Broker;
+  readonly turn: Turn;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly handshakes: Handshakes;
+}
+
+export function listenTcp(listener: Listener, tls: ListenerTls | undefined, context: ListenContext): RunningListener {
   const wires = new Set<TcpWire>();
   let { url } = listener;
+  const accept = (socket: TcpSocket): TcpWire => {
+    socket.setNoDelay(true);
+    const wire = new TcpWire(socket, url, context.limits.outboundLowWaterBytes);
+    socket.data = wire;
+    wires.add(wire);
+    return wire;
+  };
   const server: TCPSocketListener<TcpWire> = Bun.listen<TcpWire>({
     hostname: listener.hostname,
     port: listener.port,
     exclusive: true,
     allowHalfOpen: true,
+    ...(tls === undefined ? {} : { tls: tls.options }),
     socket: {
-      open(socket) {
-        socket.setNoDelay(true);
-        const wire = new TcpWire(socket, url, lowWaterBytes);
-        socket.data = wire;
-        wires.add(wire);
-        wire.connection = broker.open(wire, nowMs());
-        turn.schedule();
-      },
-      data(socket, bytes) {
-        broker.receive(socket.data.connection!, bytes, nowMs());
-        turn.schedule();
-      },
-      drain(socket) {
-        const wire = socket.data;
-        if (!wire.drain()) return;
-        broker.drained(wire.connection!, nowMs());
-        turn.schedule();
-      },
-      end(socket) {
-        // The peer has said its last word; what is still to be written goes out first.
-        broker.closed(socket.data.connection!, nowMs());
-        turn.settle();
-        if (socket.data.hasBacklog) socket.data.close();
-        else socket.end();
-      },
-      close(socket) {
-        const wire = socket.data;
-        wires.delete(wire);
-        wire.closed();
-        broker.closed(wire.connection!, nowMs());
-        turn.schedule();
-      },
-      error(socket) {
-        socket.terminate();
-      },
+      ...socketHandler(context, wires),
+      ...(tls === undefined ? plainOpening(context, accept) : secureOpening(context, tls, accept)),
     },
   });
   url = withPort(listener, server.port).url;
@@ -148,6 +143,88 @@ export function listenTcp(listener: Listener, broker: Broker, turn: Turn, lowWat
     stop: () => server.stop(),
     destroyAll: () => {
       for (const wire of wires) wire.destroy();
+    },
+  };
+}
+
+type Accept = (socket: TcpSocket) => TcpWire;
+
+function plainOpening({ broker, turn }: ListenContext, accept: Accept): SocketHandler<TcpWire> {
+  return {
+    open(socket) {
+      const wire = accept(socket);
+      wire.connection = broker.open(wire, nowMs());
+      turn.schedule();
+    },
+  };
+}
+
+function secureOpening(context: ListenContext, tls: ListenerTls, accept: Accept): SocketHandler<TcpWire> {
+  const { broker, turn, handshakes } = context;
+  return {
+    open(socket) {
+      const wire = accept(socket);
+      wire.handshake = handshakes.begin(wire.listener, wire.remoteAddress, () => {
+        wire.judged = true;
+        wire.destroy();
+      });
+      if (wire.handshake === undefined) wire.destroy();
+    },
+    handshake(socket, success, error) {
+      const wire = socket.data;
+      const { handshake } = wire;
+      if (handshake === undefined || wire.judged) return;
+      wire.judged = true;
+      const judgement = judgePeer(socket, success, error, tls.clientCertificate);
+      if (!judgement.ok) {
+        handshake.failed(judgement.why);
+        wire.close();
+        return;
+      }
+      handshake.succeeded();
+      wire.handshake = undefined;
+      wire.certificate = judgement.certificate;
+      wire.connection = broker.open(wire, nowMs());
+      turn.schedule();
+    },
+  };
+}
+
+function socketHandler({ broker, turn }: ListenContext, wires: Set<TcpWire>): SocketHandler<TcpWire> {
+  return {
+    data(socket, bytes) {
+      const { connection } = socket.data;
+      if (connection === null) return;
+      broker.receive(connection, bytes, nowMs());
+      turn.schedule();
+    },
+    drain(socket) {
+      const wire = socket.data;
+      if (wire.connection === null || !wire.drain()) return;
+      broker.drained(wire.connection, nowMs());
+      turn.schedule();
+    },
+    end(socket) {
+      const wire = socket.data;
+      if (wire.connection !== null) {
+        // The peer has said its last word; what is still to be written goes out first.
+        broker.closed(wire.connection, nowMs());
+        turn.settle();
+      }
+      if (wire.hasBacklog) wire.close();
+      else socket.end();
+    },
+    close(socket) {
+      const wire = socket.data;
+      wires.delete(wire);
+      wire.handshake?.closed();
+      wire.closed();
+      if (wire.connection === null) return;
+      broker.closed(wire.connection, nowMs());
+      turn.schedule();
+    },
+    error(socket) {
+      socket.terminate();
     },
   };
 }

@@ -2,18 +2,24 @@
  * MQTT over WebSocket (MQTT 5.0 section 6): `Bun.serve` on one side, the broker's inputs and the Wire port on the other.
  *
  * Frames are a byte stream like any other: packets may be split or joined over them in any way [MQTT-6.0.0-2]. Refuses an
- * upgrade that does not offer exactly `mqtt`, and closes on a text frame [MQTT-6.0.0-1].
+ * upgrade that does not offer exactly `mqtt` or comes from a page that is not on the list, and closes on a text frame
+ * [MQTT-6.0.0-1].
+ *
+ * With TLS the runtime verifies client certificates and cuts a client without a good one before its first request, but it
+ * shows them to nobody: on `wss` no certificate reaches the providers, and a failed handshake is not logged. It also ends
+ * connections that bring no request within ten to twelve seconds.
  */
 import type { Server, ServerWebSocket } from "bun";
-import type { Broker } from "../core/broker.ts";
 import type { Connection } from "../core/connection/connection.ts";
-import type { Limits } from "../core/limits.ts";
+import type { UpgradeRequest } from "../core/gate/provider.ts";
 import type { Wire } from "../core/ports.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
 import { PendingBytes } from "./outbox.ts";
-import type { RunningListener } from "./tcp.ts";
-import { nowMs, type Turn } from "./turn.ts";
+import type { ListenContext, RunningListener } from "./tcp.ts";
+import type { ListenerTls } from "./tls.ts";
+import { nowMs } from "./turn.ts";
+import { isOriginAllowed, readUpgradeRequest } from "./upgrade-request.ts";
 
 const SUBPROTOCOL = "mqtt";
 const LINGER_MS = 2_000;
@@ -31,15 +37,17 @@ type Ws = ServerWebSocket<WsWire>;
 class WsWire implements Wire {
   readonly listener: string;
   readonly remoteAddress: string;
+  readonly upgrade: UpgradeRequest;
   readonly #lowWaterBytes: number;
   socket: Ws | null = null;
   connection: Connection | null = null;
   #pending: PendingBytes | null = null;
   #closeCode = 0;
 
-  constructor(listener: string, remoteAddress: string, lowWaterBytes: number) {
+  constructor(listener: string, remoteAddress: string, upgrade: UpgradeRequest, lowWaterBytes: number) {
     this.listener = listener;
     this.remoteAddress = remoteAddress;
+    this.upgrade = upgrade;
     this.#lowWaterBytes = lowWaterBytes;
   }
 
@@ -101,9 +109,12 @@ function offersMqtt(request: Request): boolean {
   return offered.split(",").some((name) => name.trim() === SUBPROTOCOL);
 }
 
-function refuseUpgrade(request: Request, path: string): Response | undefined {
+function refuseUpgrade(request: Request, { path, origins }: Listener): Response | undefined {
   if (new URL(request.url).pathname !== path) {
     return new Response(`MQTT over WebSocket is at ${path}\n`, { status: 404 });
+  }
+  if (!isOriginAllowed(request, origins)) {
+    return new Response("pages of this origin may not connect\n", { status: 403 });
   }
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return new Response("This is an MQTT broker: connect with a WebSocket, subprotocol mqtt\n", { status: 426 });
@@ -112,18 +123,25 @@ function refuseUpgrade(request: Request, path: string): Response | undefined {
   return new Response("offer the WebSocket subprotocol mqtt\n", { status: 400 });
 }
 
-export function listenWebSocket(listener: Listener, broker: Broker, turn: Turn, limits: Limits): RunningListener {
+export function listenWebSocket(
+  listener: Listener,
+  tls: ListenerTls | undefined,
+  { broker, turn, limits }: ListenContext,
+): RunningListener {
   const wires = new Set<WsWire>();
   let { url } = listener;
   const server: Server<WsWire> = Bun.serve<WsWire>({
     hostname: listener.hostname,
     port: listener.port,
     reusePort: false,
+    ...(tls === undefined ? {} : { tls: tls.options }),
     fetch(request, upgrader) {
-      const refusal = refuseUpgrade(request, listener.path);
+      const refusal = refuseUpgrade(request, listener);
       if (refusal !== undefined) return refusal;
+      const upgrade = readUpgradeRequest(request);
+      if (upgrade === undefined) return new Response("too much in the upgrade request\n", { status: 431 });
       const address = upgrader.requestIP(request)?.address ?? "";
-      const data = new WsWire(url, address, limits.outboundLowWaterBytes);
+      const data = new WsWire(url, address, upgrade, limits.outboundLowWaterBytes);
       // [MQTT-6.0.0-4]: without the header the runtime would accept whatever was offered first.
       const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
       if (upgrader.upgrade(request, { data, headers })) return undefined;

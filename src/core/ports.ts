@@ -13,6 +13,10 @@ export interface Wire {
   readonly remoteAddress: string;
   /** URL of the listener that accepted it. */
   readonly listener: string;
+  /** What the listener verified of the client's certificate. */
+  readonly certificate?: PeerCertificate | undefined;
+  /** What a WebSocket client's upgrade request said. */
+  readonly upgrade?: UpgradeRequest | undefined;
   /**
    * Takes MQTT bytes for the peer. The view dies when the call returns. Answers the bytes that the peer has not taken
    * yet, these and earlier ones; a positive answer promises a later `drained` once the number has fallen below the low water mark.

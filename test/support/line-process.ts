@@ -13,6 +13,8 @@ export interface LineProcess {
   readonly lines: readonly string[];
   /** The next unread line that fits; lines before it are passed over. Rejects when the process ends without one. */
   line(fits: (line: string) => boolean): Promise<string>;
+  /** As `line`, of standard error. */
+  stderrLine(fits: (line: string) => boolean): Promise<string>;
   /** What it wrote on standard error so far. */
   stderr(): string;
   /** Write to standard input, which must have been asked for. */
@@ -53,6 +55,47 @@ async function readLines(stream: ReadableStream<Uint8Array>, take: (line: string
   if (rest.length > 0) take(rest);
 }
 
+/** Lines as they come, and whoever waits for one of them. */
+class LineWaiter {
+  readonly #lines: string[];
+  readonly #ended: () => Error | undefined;
+  #read = 0;
+  #waiter: Waiter | undefined;
+
+  constructor(lines: string[], ended: () => Error | undefined) {
+    this.#lines = lines;
+    this.#ended = ended;
+  }
+
+  take(line: string): void {
+    this.#lines.push(line);
+    this.search();
+  }
+
+  wait(fits: (line: string) => boolean): Promise<string> {
+    return new Promise((found, failed) => {
+      if (this.#waiter !== undefined) throw new Error("one wait for a line at a time");
+      this.#waiter = { fits, found, failed };
+      this.search();
+    });
+  }
+
+  search(): void {
+    while (this.#waiter !== undefined && this.#read < this.#lines.length) {
+      const line = this.#lines[this.#read++]!;
+      if (!this.#waiter.fits(line)) continue;
+      const { found } = this.#waiter;
+      this.#waiter = undefined;
+      found(line);
+    }
+    const ended = this.#ended();
+    if (this.#waiter === undefined || ended === undefined) return;
+    const { failed } = this.#waiter;
+    this.#waiter = undefined;
+    failed(ended);
+  }
+}
+
 export function startLineProcess(command: readonly string[], options: LineProcessOptions = {}): LineProcess {
   const child = Bun.spawn([...command], {
     cwd: options.cwd,
@@ -65,35 +108,21 @@ export function startLineProcess(command: readonly string[], options: LineProces
 
   const lines: string[] = [];
   const errors: string[] = [];
-  let read = 0;
   let ended: Error | undefined;
-  let waiter: Waiter | undefined;
-
-  const search = (): void => {
-    while (waiter !== undefined && read < lines.length) {
-      const line = lines[read++]!;
-      if (!waiter.fits(line)) continue;
-      const { found } = waiter;
-      waiter = undefined;
-      found(line);
-    }
-    if (waiter === undefined || ended === undefined) return;
-    const { failed } = waiter;
-    waiter = undefined;
-    failed(ended);
-  };
+  const output = new LineWaiter(lines, () => ended);
+  const complaints = new LineWaiter(errors, () => ended);
 
   const finish = async (): Promise<number> => {
-    const output = readLines(child.stdout, (line) => {
-      lines.push(line);
-      search();
-    });
-    await Promise.all([output, readLines(child.stderr, (line) => errors.push(line))]);
+    await Promise.all([
+      readLines(child.stdout, (line) => output.take(line)),
+      readLines(child.stderr, (line) => complaints.take(line)),
+    ]);
     const code = await child.exited;
     running.delete(child.pid);
     const said = [...lines.slice(-20), ...errors.slice(-20)].map((line) => line.slice(0, 500)).join("\n");
     ended = new Error(`${command.join(" ").slice(0, 500)} ended with code ${code}\n${said}`);
-    search();
+    output.search();
+    complaints.search();
     return code;
   };
 
@@ -101,12 +130,8 @@ export function startLineProcess(command: readonly string[], options: LineProces
     pid: child.pid,
     exited: finish(),
     lines,
-    line: (fits) =>
-      new Promise((found, failed) => {
-        if (waiter !== undefined) throw new Error("one wait for a line at a time");
-        waiter = { fits, found, failed };
-        search();
-      }),
+    line: (fits) => output.wait(fits),
+    stderrLine: (fits) => complaints.wait(fits),
     stderr: () => errors.join("\n"),
     write: (text) => {
       if (child.stdin === undefined) throw new Error("started without standard input");

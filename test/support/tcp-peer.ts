@@ -1,10 +1,10 @@
 /**
- * One TCP connection to a broker, spoken to in bytes or packets.
+ * One TCP or TLS connection to a broker, spoken to in bytes or packets.
  *
  * Invariant: `write` resolves when the kernel has taken every byte, so that whoever awaits it is no faster than the other
  * side lets it be; it resolves too when the connection has ended.
  */
-import type { Socket } from "bun";
+import type { Socket, SocketHandler, TLSOptions } from "bun";
 import { encodePacket, type Packet, type ProtocolLevel } from "../../src/core/codec/packet.ts";
 import { Writer } from "../../src/core/codec/writer.ts";
 import { Inbox } from "./inbox.ts";
@@ -15,25 +15,36 @@ export class TcpPeer {
   level: ProtocolLevel = 5;
   /** Bytes given to `write` that the kernel has not taken yet. */
   unsentBytes = 0;
-  #socket: Socket | undefined;
+  #socket: Socket<undefined> | undefined;
   #drained: (() => void) | undefined;
 
-  static async open(url: string): Promise<TcpPeer> {
+  /** With `tls` it resolves when the handshake is over; one that failed leaves an ended inbox. */
+  static async open(url: string, tls?: TLSOptions): Promise<TcpPeer> {
     const { hostname, port } = new URL(url);
     const peer = new TcpPeer();
-    peer.#socket = await Bun.connect({
-      hostname,
-      port: Number(port),
-      // A half-closed connection is the test's business.
-      allowHalfOpen: true,
-      socket: {
-        data: (_, bytes) => peer.inbox.push(bytes),
-        drain: () => peer.#drained?.(),
-        end: () => peer.#finish(),
-        close: () => peer.#finish(),
-        error: () => peer.#finish(),
-      },
-    });
+    const secured = Promise.withResolvers<void>();
+    const finish = (): void => {
+      peer.#finish();
+      secured.resolve();
+    };
+    const socket: SocketHandler<undefined> = {
+      data: (_, bytes) => peer.inbox.push(bytes),
+      drain: () => peer.#drained?.(),
+      end: finish,
+      close: finish,
+      error: finish,
+    };
+    // A half-closed connection is the test's business.
+    const options = { hostname, port: Number(port), allowHalfOpen: true };
+    if (tls === undefined) {
+      peer.#socket = await Bun.connect({ ...options, socket });
+      return peer;
+    }
+    const open = (opened: Socket<undefined>): void => {
+      peer.#socket = opened;
+    };
+    await Bun.connect({ ...options, tls, socket: { ...socket, open, handshake: () => secured.resolve() } });
+    await secured.promise;
     return peer;
   }
 

@@ -2,6 +2,7 @@
  * One WebSocket connection to a broker, frame by frame, for what no WebSocket client lets a test do: splitting a message
  * over frames, empty frames, and looking at the frames that come back (RFC 6455, without extensions).
  */
+import type { TLSOptions } from "bun";
 import { Inbox } from "./inbox.ts";
 import { TcpPeer } from "./tcp-peer.ts";
 
@@ -11,6 +12,12 @@ export interface Handshake {
   /** HTTP status; 101 is a WebSocket. */
   readonly status: number;
   readonly protocol: string | null;
+}
+
+/** What an upgrade may have beside its subprotocols. */
+export interface Upgrade {
+  readonly tls?: TLSOptions;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export class WebSocketPeer {
@@ -30,17 +37,18 @@ export class WebSocketPeer {
   }
 
   /** Asks for an upgrade with these subprotocols and answers whatever comes back. */
-  static async open(url: string, protocols: string | undefined = "mqtt"): Promise<WebSocketPeer> {
-    const { host, pathname } = new URL(url);
-    const tcp = await TcpPeer.open(url);
+  static async open(url: string, protocols = "mqtt", upgrade: Upgrade = {}): Promise<WebSocketPeer> {
+    const { host, pathname, search } = new URL(url);
+    const tcp = await TcpPeer.open(url, upgrade.tls);
     const lines = [
-      `GET ${pathname} HTTP/1.1`,
+      `GET ${pathname}${search} HTTP/1.1`,
       `Host: ${host}`,
       "Connection: Upgrade",
       "Upgrade: websocket",
       "Sec-WebSocket-Version: 13",
       "Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==",
     ];
+    for (const [name, value] of Object.entries(upgrade.headers ?? {})) lines.push(`${name}: ${value}`);
     if (protocols !== "") lines.push(`Sec-WebSocket-Protocol: ${protocols}`);
     await tcp.write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
     let head = "";

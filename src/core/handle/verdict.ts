@@ -56,6 +56,8 @@ function authRequest(
     will: will === undefined ? undefined : { topicName: will.topicName, qos: will.qos, retain: will.retain },
     remoteAddress: wire.remoteAddress,
     listener: wire.listener,
+    certificate: wire.certificate,
+    upgrade: wire.upgrade,
     current: connection.principal ?? undefined,
   };
 }

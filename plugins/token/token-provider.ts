@@ -1,0 +1,235 @@
+/**
+ * A provider of tokens from several issuers: finds the token, picks its issuer, verifies, says who the holder is.
+ *
+ * Invariant: `iss` picks the issuer before anything is verified, and then only that issuer's keys decide. What is no token is
+ * somebody else's to judge (skip); what is one and fails is refused.
+ */
+import type {
+  AbortSignalLike,
+  ConnectRequest,
+  Exchange,
+  PluginHostServices,
+  PrincipalInit,
+  Provider,
+  Verdict,
+} from "../../src/core/gate/provider.ts";
+import type { Claims } from "./claim-path.ts";
+import type { Introspection } from "./introspection.ts";
+import { unknownIssuerHint } from "./issuer-presets.ts";
+import type { IssuerConfig, ProviderSettings } from "./issuer-settings.ts";
+import { readMethodData } from "./token-methods.ts";
+import { principalOf, subjectOf } from "./token-principal.ts";
+import { badCredentials, refusalOf, show, TokenRefused } from "./token-refused.ts";
+import { claimedIssuer, type ShapeBounds, shapeOf, textOfBytes } from "./token-text.ts";
+import { type KeySource, verifyToken } from "./verify-token.ts";
+
+/** One issuer at work. */
+export interface Issuer {
+  readonly config: IssuerConfig;
+  /** Not there where the issuer is asked about every token. */
+  readonly keys: KeySource | undefined;
+  readonly introspection: OpaqueTokens | undefined;
+  hint(refused: TokenRefused): string | undefined;
+  close(): void;
+}
+
+export interface OpaqueTokens {
+  readonly source: Introspection;
+  /** Signed tokens of this issuer are asked about too, rather than verified. */
+  readonly always: boolean;
+  readonly lengthMin: number;
+  readonly prefix: string;
+  readonly audienceOptional: boolean;
+}
+
+interface Judged {
+  readonly issuer: Issuer;
+  readonly principal: PrincipalInit;
+  readonly subject: string;
+}
+
+type Found = { readonly token: string; readonly shape: "jwt" | "opaque" } | "too long" | "several" | undefined;
+
+const NO_TOKEN = "if it is an opaque one, configure introspection, or ask the issuer for a token for your audience";
+const SKIP: Verdict = { do: "skip" };
+
+export function createTokenProvider(
+  settings: ProviderSettings,
+  issuers: readonly Issuer[],
+  host: Pick<PluginHostServices, "nowMs">,
+): Provider {
+  const { tokenIn, methods } = settings;
+  const judge = new TokenJudge(settings, issuers, host.nowMs);
+  const inConnect = tokenIn.filter((place) => place !== "auth");
+  return {
+    ...(inConnect.length === 0 ? {} : { connect: (request, signal) => judge.connect(request, signal) }),
+    ...(tokenIn.includes("auth") ? { methods, exchange: (request: ConnectRequest) => judge.exchange(request) } : {}),
+    close() {
+      for (const issuer of issuers) issuer.close();
+    },
+  };
+}
+
+class TokenJudge {
+  readonly #settings: ProviderSettings;
+  readonly #byIssuer: ReadonlyMap<string, Issuer>;
+  /** The one issuer that is asked about opaque tokens. */
+  readonly #opaque: Issuer | undefined;
+  readonly #bounds: ShapeBounds;
+  readonly #nowMs: () => number;
+
+  constructor(settings: ProviderSettings, issuers: readonly Issuer[], nowMs: () => number) {
+    this.#settings = settings;
+    this.#byIssuer = new Map(issuers.map((issuer) => [issuer.config.issuer, issuer]));
+    this.#opaque = issuers.find(({ introspection }) => introspection !== undefined);
+    const { lengthMin: opaqueLengthMin = 0, prefix: opaquePrefix = "" } = this.#opaque?.introspection ?? {};
+    this.#bounds = { tokenBytesMax: settings.maxTokenBytes, opaqueLengthMin, opaquePrefix };
+    this.#nowMs = nowMs;
+  }
+
+  connect(request: ConnectRequest, signal: AbortSignalLike): Verdict | Promise<Verdict> {
+    const found = this.#find(request);
+    if (found === undefined) return SKIP;
+    if (found === "too long") return refusalOf(this.#tooLong(), "");
+    if (found === "several") return refusalOf(badCredentials("token", "the client sent two different ones"), "");
+    let issuer: Issuer | undefined;
+    try {
+      issuer = this.#issuerOf(found.token, found.shape);
+      if (issuer === undefined) return SKIP;
+    } catch (error) {
+      return refusalOf(error, "");
+    }
+    return this.#judge(issuer, found, request, signal).then(
+      ({ principal }): Verdict => ({ do: "accept", principal }),
+      (error) => refusal(error, issuer),
+    );
+  }
+
+  exchange(request: ConnectRequest): Exchange {
+    let isOver = false;
+    return {
+      step: async (data, signal) => {
+        let issuer: Issuer | undefined;
+        try {
+          if (isOver) throw badCredentials("token", "was judged already");
+          isOver = true;
+          const { token, authorizationId } = readMethodData(
+            request.authenticationMethod ?? "",
+            data,
+            this.#bounds.tokenBytesMax,
+          );
+          const shape = shapeOf(token, this.#bounds);
+          if (shape === "too long") throw this.#tooLong();
+          if (shape === "none")
+            throw badCredentials("token", "the Authentication Data is no token", { hint: NO_TOKEN });
+          issuer = this.#issuerOf(token, shape);
+          if (issuer === undefined) throw badCredentials("iss", "nobody here knows the issuer");
+          const judged = await this.#judge(issuer, { token, shape }, request, signal);
+          checkIdentity(judged, authorizationId, request);
+          return { do: "accept", principal: judged.principal };
+        } catch (error) {
+          return refusal(error, issuer);
+        }
+      },
+    };
+  }
+
+  /** The token of a CONNECT; the same one in two places is one. */
+  #find(request: ConnectRequest): Found {
+    const { tokenIn } = this.#settings;
+    const { username, password, peer } = request;
+    let found: Found;
+    const look = (text: string | undefined, mayBeOpaque: boolean): void => {
+      if (text === undefined || text === "" || typeof found === "string") return;
+      const shape = shapeOf(text, this.#bounds);
+      if (shape === "too long") found = shape;
+      else if (shape === "jwt" || (shape === "opaque" && mayBeOpaque)) {
+        found = found === undefined || found.token === text ? { token: text, shape } : "several";
+      }
+    };
+    if (tokenIn.includes("password") && password !== undefined) look(textOfBytes(password), true);
+    // Many a user name looks like an opaque token; one without a password may be one.
+    if (tokenIn.includes("username")) look(username, password === undefined);
+    if (tokenIn.includes("authorization")) look(/^bearer +(\S+)$/iu.exec(peer.upgrade?.authorization ?? "")?.[1], true);
+    return found;
+  }
+
+  /** `undefined`: an issuer that another provider may know. */
+  #issuerOf(token: string, shape: "jwt" | "opaque"): Issuer | undefined {
+    if (shape === "opaque") return this.#opaque;
+    const iss = claimedIssuer(token);
+    const issuer = this.#byIssuer.get(iss);
+    if (issuer !== undefined || this.#settings.otherIssuers === "skip") return issuer;
+    const known = [...this.#byIssuer.keys()];
+    throw badCredentials("iss", "no configured issuer", {
+      expected: known.map(show).join(" or "),
+      found: show(iss),
+      hint: unknownIssuerHint(iss, known),
+    });
+  }
+
+  async #judge(
+    issuer: Issuer,
+    { token, shape }: { readonly token: string; readonly shape: "jwt" | "opaque" },
+    request: ConnectRequest,
+    signal: AbortSignalLike,
+  ): Promise<Judged> {
+    const { config, keys, introspection } = issuer;
+    const isAsked = introspection !== undefined && (shape === "opaque" || introspection.always);
+    const claims = isAsked
+      ? checkAnswer(await introspection.source.claims(token, signal), config, introspection, this.#nowMs())
+      : await verifyToken(token, config, keys!, this.#nowMs(), signal);
+    const principal = principalOf(config, claims, request, this.#nowMs());
+    return { issuer, principal, subject: subjectOf(config, claims) };
+  }
+
+  #tooLong(): TokenRefused {
+    return badCredentials("token", `is longer than maxTokenBytes, ${this.#bounds.tokenBytesMax}`);
+  }
+}
+
+function refusal(error: unknown, issuer: Issuer | undefined): Verdict {
+  if (issuer === undefined) return refusalOf(error, "");
+  const explained = error instanceof TokenRefused ? error.withHint(issuer.hint(error)) : error;
+  return refusalOf(explained, issuer.config.name);
+}
+
+/** A client that renews its token, or that says who it wants to be, has to be that one. */
+function checkIdentity(
+  { principal, subject }: Judged,
+  authorizationId: string | undefined,
+  request: ConnectRequest,
+): void {
+  const names = [subject, principal.id, principal.username];
+  if (authorizationId !== undefined && !names.includes(authorizationId)) {
+    throw new TokenRefused("not-authorized", "OAUTHBEARER", "the client asks to be somebody else than the token says");
+  }
+  if (request.current !== undefined && request.current.id !== principal.id) {
+    throw new TokenRefused("not-authorized", "re-authentication", "the token is somebody else's");
+  }
+}
+
+/** What an issuer said of an active token, checked as if it were the token (RFC 7662 section 2.2). */
+function checkAnswer(claims: Claims, config: IssuerConfig, { audienceOptional }: OpaqueTokens, nowMs: number): Claims {
+  const { iss, aud, exp, nbf, token_type: kind } = claims;
+  const skewMs = config.clockSkewSeconds * 1000;
+  if (iss !== undefined && iss !== config.issuer) {
+    throw badCredentials("iss", "another issuer", { expected: show(config.issuer), found: show(iss) });
+  }
+  const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  const isMine =
+    aud === undefined ? audienceOptional : audiences.some((name) => config.audience.includes(name as string));
+  if (!isMine) {
+    const expected = config.audience.map(show).join(" or ");
+    throw badCredentials("aud", "the token is for somebody else", { expected, found: show(aud) });
+  }
+  if (typeof exp !== "number" || exp * 1000 <= nowMs - skewMs)
+    throw badCredentials("exp", "expired, or not a time", { tell: "token expired" });
+  if (nbf !== undefined && (typeof nbf !== "number" || nbf * 1000 > nowMs + skewMs)) {
+    throw badCredentials("nbf", "the token is not valid yet, or one of the clocks is wrong");
+  }
+  if (typeof kind === "string" && !/^(?:bearer|access_token)$/iu.test(kind)) {
+    throw badCredentials("token_type", "the token needs a proof that cannot be given here", { found: show(kind) });
+  }
+  return claims;
+}
