@@ -107,7 +107,7 @@ function treeMemory(filters: number): MemoryBenchmark {
       // A thousand alone would drown in what the runtime allocates beside them.
       const copies = Math.max(1, MEASURABLE / filters);
       const kept = Array.from({ length: copies }, () => {
-        const router = new Router(LEVELS_MAX, SEED);
+        const router = new Router(LEVELS_MAX, SEED, () => {});
         return { router, sessions: subscribeAll(router, filters) };
       });
       return { kept, count: copies * filters };
@@ -132,7 +132,7 @@ function interns(names: TopicNames): Timed {
 /** From bytes to receivers. */
 function routes(filters: number, names: TopicNames, expected: number): Timed {
   const table = new TopicTable(LEVELS_MAX);
-  const router = new Router(LEVELS_MAX, SEED);
+  const router = new Router(LEVELS_MAX, SEED, () => {});
   subscribeAll(router, filters);
   const { count, bytes, starts } = names;
   return {
@@ -166,7 +166,13 @@ function matchesRetained(devices: number, names: number): Timed {
       store.set(message);
     }
   }
-  return { operationsPerStep: devices, expected: devices, step: () => store.match("a/+/b").length };
+  const step = (): number => {
+    const walk = store.walk("a/+/b");
+    let found = 0;
+    for (let entry = walk.next(); entry !== undefined; entry = walk.next()) if (entry !== null) found++;
+    return found;
+  };
+  return { operationsPerStep: devices, expected: devices, step };
 }
 
 function thousands(count: number): string {

@@ -119,6 +119,12 @@ const LIMITS: Table<Limits> = {
   topicLevelsMax: count(defaults.topicLevelsMax, 1, UINT16_MAX, "levels in a Topic Name or Topic Filter"),
   filtersPerPacketMax: count(defaults.filtersPerPacketMax, 1, COUNT_MAX, "Topic Filters in one packet"),
   subscriptionsPerClientMax: count(defaults.subscriptionsPerClientMax, 1, COUNT_MAX, "subscriptions of one session"),
+  subscriptionBytesMax: bytes(
+    defaults.subscriptionBytesMax,
+    1,
+    BYTES_MAX,
+    "memory for the subscriptions of one session",
+  ),
   userPropertiesMax: count(defaults.userPropertiesMax, 0, COUNT_MAX, "User Properties in one packet"),
   receiveMaximum: count(
     defaults.receiveMaximum,
@@ -131,6 +137,7 @@ const LIMITS: Table<Limits> = {
   queueBytesMax: bytes(defaults.queueBytesMax, 0, BYTES_MAX, "bytes in flight and waiting for one session"),
   topicAliasMaximum: count(defaults.topicAliasMaximum, 0, UINT16_MAX, "Topic Aliases a client may set"),
   topicAliasOutboundMax: count(defaults.topicAliasOutboundMax, 0, UINT16_MAX, "Topic Aliases set towards one client"),
+  topicAliasBytesMax: bytes(defaults.topicAliasBytesMax, 0, BYTES_MAX, "Topic Names behind aliases, each way"),
   connectionsMax: count(defaults.connectionsMax, 1, COUNT_MAX, "connections open at once"),
   unauthenticatedMax: count(defaults.unauthenticatedMax, 1, COUNT_MAX, "connections that are not let in yet"),
   connectDeadlineMs: milliseconds(defaults.connectDeadlineMs, 1, HOUR_MS, "from opening a connection to its CONNACK"),

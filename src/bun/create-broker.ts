@@ -7,6 +7,7 @@
  *
  * Every option has the default that the command line has, but for the listeners: an embedded broker opens none unasked.
  */
+import { readFileSync } from "node:fs";
 import { Broker } from "../core/broker.ts";
 import { allowAll } from "../core/gate/allow-all.ts";
 import {
@@ -100,10 +101,25 @@ function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
 
+/** Descriptors for everything that is not a connection. */
+const OTHER_DESCRIPTORS = 64;
+
+/** As many connections as this process may have open: out of descriptors, accepting would spin. */
+function withinDescriptors(limits: Limits): Limits {
+  let most = Number.POSITIVE_INFINITY;
+  try {
+    const text = readFileSync("/proc/self/limits", "utf8");
+    most = Number(/^Max open files +(\d+)/mu.exec(text)?.[1] ?? most) - OTHER_DESCRIPTORS;
+  } catch {
+    // Not Linux: the configured number stands.
+  }
+  return { ...limits, connectionsMax: Math.max(1, Math.min(limits.connectionsMax, most)) };
+}
+
 /** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
 export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
   const config: BrokerConfig = {
-    limits: { ...DEFAULT_BROKER_CONFIG.limits, ...options.limits },
+    limits: withinDescriptors({ ...DEFAULT_BROKER_CONFIG.limits, ...options.limits }),
     capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
     ceiling: { deny: (options.ceiling ?? []).map((filter) => ({ on: "both", filter })) },

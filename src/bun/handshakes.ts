@@ -3,7 +3,7 @@
  *
  * Owns their bound, their deadline and the one log line that a failed one gets. Invariant: each has one outcome, by success,
  * failure or deadline, and counts until it has succeeded or its socket is closed; there are never more than
- * `unauthenticatedMax`, nor more than `connectionsMax` together with the broker's connections.
+ * `unauthenticatedMax` together with the broker's newcomers, nor more than `connectionsMax` together with the broker's connections.
  */
 import type { Broker } from "../core/broker.ts";
 import type { Limits } from "../core/limits.ts";
@@ -32,7 +32,8 @@ export class Handshakes {
   /** Counts a new one, and calls `cut` if its time is up; `undefined` if it is one too many. */
   begin(listener: string, remoteAddress: string, cut: () => void): Handshake | undefined {
     const { unauthenticatedMax, connectionsMax, connectDeadlineMs } = this.#limits;
-    if (this.#running >= unauthenticatedMax || this.#running + this.#broker.connectionCount >= connectionsMax) {
+    const newcomers = this.#running + this.#broker.unauthenticatedCount;
+    if (newcomers >= unauthenticatedMax || this.#running + this.#broker.connectionCount >= connectionsMax) {
       this.#log.write("warn", "connection-limit", { remoteAddress });
       return undefined;
     }

@@ -41,7 +41,7 @@ class InProcessWire implements Wire {
   }
 
   send(bytes: Uint8Array): number {
-    this.#outbound.push(bytes.slice());
+    this.#outbound.push(new Uint8Array(bytes));
     this.#outboundBytes += bytes.length;
     this.#scheduleDelivery();
     return this.#outboundBytes;
@@ -64,7 +64,7 @@ class InProcessWire implements Wire {
   /** Bytes from the client. */
   receive(bytes: Uint8Array): void {
     if (!this.#open) return;
-    this.#inbound.push(bytes.slice());
+    this.#inbound.push(new Uint8Array(bytes));
     if (!this.#paused) this.#feed();
   }
 
@@ -101,7 +101,7 @@ class InProcessWire implements Wire {
       return;
     }
     if (!this.#open) return;
-    this.#broker.drained(this.#connection, nowMs());
+    this.#broker.drained(this.#connection, 0, nowMs());
     this.#turn.schedule();
   }
 }

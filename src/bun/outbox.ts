@@ -15,7 +15,15 @@ export class PendingBytes {
   #tail = 0;
   length = 0;
 
-  push(bytes: Uint8Array): void {
+  /** Keeps bytes: as they are if they are `lasting` and worth it, otherwise as a copy. */
+  push(bytes: Uint8Array, lasting: boolean): void {
+    if (lasting && bytes.length >= BLOCK_BYTES) {
+      this.#shrinkLast();
+      this.#blocks.push(bytes);
+      this.#tail = bytes.length;
+      this.length += bytes.length;
+      return;
+    }
     let rest = bytes;
     const last = this.#blocks[this.#blocks.length - 1];
     if (last !== undefined && this.#tail < last.length) {
@@ -51,10 +59,9 @@ export class PendingBytes {
     }
   }
 
-  clear(): void {
-    this.#blocks = [];
-    this.#head = 0;
-    this.#tail = 0;
-    this.length = 0;
+  /** The last block ends where it is used up to: another one follows it. */
+  #shrinkLast(): void {
+    const at = this.#blocks.length - 1;
+    if (at >= 0) this.#blocks[at] = this.#blocks[at]!.subarray(0, this.#tail);
   }
 }

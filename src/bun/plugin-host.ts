@@ -11,6 +11,7 @@ import type { AbortSignalLike, ConnectRequest, Exchange, Principal, Refusal, Ver
 import type { AuthHost, AuthRequest, Log } from "../core/ports.ts";
 import { type ChainLink, closeChain } from "./plugin-chain.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
+import { nowMs as brokerNowMs } from "./turn.ts";
 
 /** One call of a provider. */
 export const CALL_DEADLINE_MS = 5_000;
@@ -244,7 +245,11 @@ export class PluginHost implements AuthHost {
     const nowMs = performance.now();
     link.meter.record(verdict.do, nowMs - startedAtMs, nowMs);
     if (verdict.do !== "accept") return verdict;
-    return { ...verdict, principal: { ...verdict.principal, provider: link.name } };
+    const { principal } = verdict;
+    if (principal.expiresAtMs === undefined) return { ...verdict, principal: { ...principal, provider: link.name } };
+    // Providers speak of the wall clock, the broker's clock does not step: what is left is carried over.
+    const expiresAtMs = brokerNowMs() + (principal.expiresAtMs - Date.now());
+    return { ...verdict, principal: { ...principal, provider: link.name, expiresAtMs } };
   }
 
   #failed(link: ChainLink, error: unknown, startedAtMs: number): Verdict {

@@ -22,13 +22,14 @@ import { nowMs, type Turn } from "./turn.ts";
 /** How long a peer may take to read the last packet and close, after FIN or while its backlog is still being sent. */
 const LINGER_MS = 2_000;
 
+const TCP_KEEP_ALIVE_MS = 60_000;
+
 type TcpSocket = Socket<TcpWire>;
 
 class TcpWire implements Wire {
   readonly listener: string;
   readonly remoteAddress: string;
   readonly #socket: TcpSocket;
-  readonly #lowWaterBytes: number;
   /** `null` while a TLS handshake is under way, and after it has failed. */
   connection: Connection | null = null;
   handshake: Handshake | undefined;
@@ -37,23 +38,23 @@ class TcpWire implements Wire {
   certificate: PeerCertificate | undefined;
   #pending: PendingBytes | null = null;
   #ending = false;
+  #linger: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: TcpSocket, listener: string, lowWaterBytes: number) {
+  constructor(socket: TcpSocket, listener: string) {
     this.#socket = socket;
     this.listener = listener;
     this.remoteAddress = socket.remoteAddress;
-    this.#lowWaterBytes = lowWaterBytes;
   }
 
-  send(bytes: Uint8Array): number {
+  send(bytes: Uint8Array, lasting: boolean): number {
     if (this.#pending !== null) {
-      this.#pending.push(bytes);
+      this.#pending.push(bytes, lasting);
       return this.#pending.length;
     }
     const taken = this.#socket.write(bytes);
     if (taken === bytes.length || taken < 0) return 0;
     this.#pending = new PendingBytes();
-    this.#pending.push(bytes.subarray(taken));
+    this.#pending.push(bytes.subarray(taken), lasting);
     return this.#pending.length;
   }
 
@@ -70,23 +71,24 @@ class TcpWire implements Wire {
     // Reading goes on, or the peer's FIN would never be seen; the core ignores what comes.
     this.#socket.resume();
     if (this.#pending === null) this.#socket.shutdown();
-    setTimeout(() => this.#socket.terminate(), LINGER_MS).unref();
+    this.#linger ??= setTimeout(() => this.#socket.terminate(), LINGER_MS).unref();
   }
 
-  /** The kernel takes bytes again; answers whether the backlog has fallen below the low water mark. */
-  drain(): boolean {
+  /** The kernel takes bytes again; answers how many are left. */
+  drain(): number {
     const pending = this.#pending;
-    if (pending === null) return true;
+    if (pending === null) return 0;
     pending.drainInto((bytes) => this.#socket.write(bytes));
     if (pending.length === 0) {
       this.#pending = null;
       if (this.#ending) this.#socket.shutdown();
     }
-    return pending.length < this.#lowWaterBytes;
+    return pending.length;
   }
 
   closed(): void {
     this.#pending = null;
+    clearTimeout(this.#linger);
   }
 
   get hasBacklog(): boolean {
@@ -121,7 +123,9 @@ export function listenTcp(listener: Listener, tls: ListenerTls | undefined, cont
   let { url } = listener;
   const accept = (socket: TcpSocket): TcpWire => {
     socket.setNoDelay(true);
-    const wire = new TcpWire(socket, url, context.limits.outboundLowWaterBytes);
+    // A peer that vanished is found out even where MQTT has no Keep Alive.
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    const wire = new TcpWire(socket, url);
     socket.data = wire;
     wires.add(wire);
     return wire;
@@ -200,19 +204,21 @@ function socketHandler({ broker, turn }: ListenContext, wires: Set<TcpWire>): So
     },
     drain(socket) {
       const wire = socket.data;
-      if (wire.connection === null || !wire.drain()) return;
-      broker.drained(wire.connection, nowMs());
+      if (wire.connection === null) return;
+      broker.drained(wire.connection, wire.drain(), nowMs());
       turn.schedule();
     },
     end(socket) {
       const wire = socket.data;
       if (wire.connection !== null) {
-        // The peer has said its last word; what is still to be written goes out first.
         broker.closed(wire.connection, nowMs());
-        turn.settle();
+        turn.schedule();
       }
-      if (wire.hasBacklog) wire.close();
-      else socket.end();
+      // The peer has said its last word; what this turn still writes goes out first.
+      setImmediate(() => {
+        if (wire.hasBacklog) wire.close();
+        else socket.end();
+      });
     },
     close(socket) {
       const wire = socket.data;

@@ -27,6 +27,8 @@ const LINGER_MS = 2_000;
 const RUNTIME_BACKLOG_BYTES_MAX = 128 * 1024;
 /** A frame may hold several packets; this much more than the largest packet is taken. */
 const FRAME_SURPLUS_BYTES = 64 * 1024;
+/** Frames that clients which are not let in may have under way, all together; at least one client is served. */
+const UNAUTHENTICATED_BYTES_MAX = 1024 * 1024 * 1024;
 const UNSUPPORTED_DATA = 1003;
 /** Application close codes begin here: the MQTT reason code is added, so that a page can read why. */
 const REASON_CODE_BASE = 4000;
@@ -38,20 +40,19 @@ class WsWire implements Wire {
   readonly listener: string;
   readonly remoteAddress: string;
   readonly upgrade: UpgradeRequest;
-  readonly #lowWaterBytes: number;
   socket: Ws | null = null;
   connection: Connection | null = null;
   #pending: PendingBytes | null = null;
   #closeCode = 0;
+  #linger: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(listener: string, remoteAddress: string, upgrade: UpgradeRequest, lowWaterBytes: number) {
+  constructor(listener: string, remoteAddress: string, upgrade: UpgradeRequest) {
     this.listener = listener;
     this.remoteAddress = remoteAddress;
     this.upgrade = upgrade;
-    this.#lowWaterBytes = lowWaterBytes;
   }
 
-  send(bytes: Uint8Array): number {
+  send(bytes: Uint8Array, lasting: boolean): number {
     const socket = this.socket!;
     if (this.#pending === null) {
       // 0: closed or dropped, which the runtime answers by closing; -1: taken, waiting in the runtime's buffer.
@@ -61,7 +62,7 @@ class WsWire implements Wire {
       if (buffered >= RUNTIME_BACKLOG_BYTES_MAX) this.#pending = new PendingBytes();
       return buffered;
     }
-    this.#pending.push(bytes);
+    this.#pending.push(bytes, lasting);
     return this.#pending.length + socket.getBufferedAmount();
   }
 
@@ -78,11 +79,15 @@ class WsWire implements Wire {
     this.#closeCode = reasonCode === 0 ? NORMAL_CLOSURE : REASON_CODE_BASE + reasonCode;
     socket.resume();
     if (this.#pending === null) socket.close(this.#closeCode);
-    setTimeout(() => socket.terminate(), LINGER_MS).unref();
+    this.#linger ??= setTimeout(() => socket.terminate(), LINGER_MS).unref();
   }
 
-  /** The runtime's buffer is empty again; answers whether the backlog has fallen below the low water mark. */
-  drain(): boolean {
+  closed(): void {
+    clearTimeout(this.#linger);
+  }
+
+  /** The runtime's buffer is empty again; answers how many bytes are left. */
+  drain(): number {
     const socket = this.socket!;
     const pending = this.#pending;
     if (pending !== null) {
@@ -95,7 +100,7 @@ class WsWire implements Wire {
         if (this.#closeCode !== 0) socket.close(this.#closeCode);
       }
     }
-    return (this.#pending?.length ?? 0) + socket.getBufferedAmount() < this.#lowWaterBytes;
+    return (this.#pending?.length ?? 0) + socket.getBufferedAmount();
   }
 
   destroy(): void {
@@ -126,9 +131,10 @@ function refuseUpgrade(request: Request, { path, origins }: Listener): Response 
 export function listenWebSocket(
   listener: Listener,
   tls: ListenerTls | undefined,
-  { broker, turn, limits }: ListenContext,
+  { broker, turn, limits, log }: ListenContext,
 ): RunningListener {
   const wires = new Set<WsWire>();
+  const frameBytesMax = limits.packetBytesMax + FRAME_SURPLUS_BYTES;
   let { url } = listener;
   const server: Server<WsWire> = Bun.serve<WsWire>({
     hostname: listener.hostname,
@@ -138,10 +144,14 @@ export function listenWebSocket(
     fetch(request, upgrader) {
       const refusal = refuseUpgrade(request, listener);
       if (refusal !== undefined) return refusal;
+      // The runtime gathers a whole frame before it hands it over: what strangers can make it hold is bounded here.
+      if ((broker.unauthenticatedCount + 1) * frameBytesMax > UNAUTHENTICATED_BYTES_MAX) {
+        return new Response("too many clients are logging in; try again\n", { status: 503 });
+      }
       const upgrade = readUpgradeRequest(request);
       if (upgrade === undefined) return new Response("too much in the upgrade request\n", { status: 431 });
       const address = upgrader.requestIP(request)?.address ?? "";
-      const data = new WsWire(url, address, upgrade, limits.outboundLowWaterBytes);
+      const data = new WsWire(url, address, upgrade);
       // [MQTT-6.0.0-4]: without the header the runtime would accept whatever was offered first.
       const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
       if (upgrader.upgrade(request, { data, headers })) return undefined;
@@ -151,7 +161,7 @@ export function listenWebSocket(
     websocket: {
       idleTimeout: 0,
       perMessageDeflate: false,
-      maxPayloadLength: limits.packetBytesMax + FRAME_SURPLUS_BYTES,
+      maxPayloadLength: frameBytesMax,
       // Never reached while `send` above holds back; should it be, a closed connection is better than a hole in the stream.
       backpressureLimit: 2 * limits.packetBytesMax + 16 * 1024 * 1024,
       closeOnBackpressureLimit: true,
@@ -165,6 +175,7 @@ export function listenWebSocket(
       message(socket, message) {
         const { connection } = socket.data;
         if (typeof message === "string") {
+          log.write("warn", "text-frame", { remoteAddress: socket.data.remoteAddress, statement: "MQTT-6.0.0-1" });
           broker.closed(connection!, nowMs());
           socket.close(UNSUPPORTED_DATA, "MQTT takes binary frames only");
         } else {
@@ -174,13 +185,13 @@ export function listenWebSocket(
       },
       drain(socket) {
         const wire = socket.data;
-        if (!wire.drain()) return;
-        broker.drained(wire.connection!, nowMs());
+        broker.drained(wire.connection!, wire.drain(), nowMs());
         turn.schedule();
       },
       close(socket) {
         const wire = socket.data;
         wires.delete(wire);
+        wire.closed();
         broker.closed(wire.connection!, nowMs());
         turn.schedule();
       },

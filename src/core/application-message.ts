@@ -33,8 +33,6 @@ export class ApplicationMessage implements PublishParts {
   /** Client Identifier of the publisher; "" for the broker's own messages. */
   publisherId = "";
   owned = false;
-  /** Whether it is its topic's retained message at this moment. */
-  retainedNow = false;
 
   get payloadBytes(): number {
     return this.payloadEnd - this.payloadStart;

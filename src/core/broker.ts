@@ -55,6 +55,11 @@ export class Broker {
     return this.#state.connections.size;
   }
 
+  /** Those of them that have not been let in. */
+  get unauthenticatedCount(): number {
+    return this.#state.unauthenticated;
+  }
+
   get sessionCount(): number {
     return this.#state.sessions.size;
   }
@@ -85,6 +90,8 @@ export class Broker {
     const state = this.#state;
     state.nowMs = nowMs;
     if (connection.state === ConnectionState.Closed || bytes.length === 0) return;
+    // A runtime's own kind of byte array may have a `slice` that does not copy.
+    if (bytes.constructor !== Uint8Array) bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     state.statistics.bytesReceived += bytes.length;
     try {
       if (connection.state === ConnectionState.AwaitVerdict) this.#hold(connection, bytes.slice(), false);
@@ -94,15 +101,15 @@ export class Broker {
     }
   }
 
-  /** The transport has passed on enough: the connection's backlog is below the low water mark. */
-  drained(connection: Connection, nowMs: number): void {
+  /** The peer has taken bytes that the transport held for it; `backlogBytes` are left. */
+  drained(connection: Connection, backlogBytes: number, nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;
-    connection.backlogBytes = 0;
     if (!connection.congested) return;
-    connection.congested = false;
-    // A slow reader that reads is alive.
+    // Its input is paused, PINGREQ with it: a slow reader that reads is alive.
     connection.lastReceivedMs = nowMs;
+    if (backlogBytes > state.config.limits.outboundLowWaterBytes) return;
+    connection.congested = false;
     if (connection.state !== ConnectionState.AwaitVerdict) connection.wire.resume();
     const { session } = connection;
     if (session === null) return;
@@ -158,6 +165,7 @@ export class Broker {
   tick(nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;
+    state.outbound.takeUp(nowMs);
     for (let due = state.deadlines.popDue(nowMs); due !== undefined; due = state.deadlines.popDue(nowMs)) {
       try {
         handleDue(state, due);
@@ -169,12 +177,14 @@ export class Broker {
 
   /** Ends a turn: every connection is written to once. Answers when `tick` is next needed; Infinity: not at all. */
   settle(nowMs: number): number {
-    this.#state.nowMs = nowMs;
-    this.#state.outboxes.flush();
-    return this.#state.deadlines.nextAtMs;
+    const state = this.#state;
+    state.nowMs = nowMs;
+    state.outboxes.flush();
+    // A search that was put down goes on in the next turn, which may come at once.
+    return state.outbound.endTurn() ? nowMs : state.deadlines.nextAtMs;
   }
 
-  /** Says goodbye to everybody and lets nobody in any more. Sessions and Wills stay as they are. */
+  /** Says goodbye to everybody and lets nobody in any more. Sessions stay; Wills are published as at any other close. */
   stop(nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;

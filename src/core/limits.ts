@@ -21,6 +21,8 @@ export interface Limits {
   readonly filtersPerPacketMax: number;
   /** Subscriptions held by one Session. Over it: SUBACK 0x97. */
   readonly subscriptionsPerClientMax: number;
+  /** Memory that the subscriptions of one Session may take: their filters, and 200 bytes a level. Over it: SUBACK 0x97. */
+  readonly subscriptionBytesMax: number;
   /** User Properties in one packet. Over it: 0x97. */
   readonly userPropertiesMax: number;
   /** Unacknowledged QoS 1 and 2 PUBLISH packets accepted from one client; announced as Receive Maximum. Over it: 0x93. */
@@ -35,6 +37,8 @@ export interface Limits {
   readonly topicAliasMaximum: number;
   /** Topic Aliases the broker sets towards one client, whatever larger number it offers. */
   readonly topicAliasOutboundMax: number;
+  /** Topic Names that the aliases of one connection stand for, each way. Over it: 0x97 from a client, no more are set by us. */
+  readonly topicAliasBytesMax: number;
   /** Network Connections open at once. Over it: the transport closes the newcomer. */
   readonly connectionsMax: number;
   /** Network Connections that have not finished CONNECT. Over it: the newcomer is closed. */
@@ -55,7 +59,7 @@ export interface Limits {
   readonly offlineSessionsMax: number;
   /** Retained messages. Over it: 0x97 for a new topic. */
   readonly retainedMessagesMax: number;
-  /** Bytes of retained messages. Over it: 0x97. */
+  /** Memory that retained messages may take: their bytes, and 200 a level of the Topic Name. Over it: 0x97. */
   readonly retainedBytesMax: number;
 }
 
@@ -85,6 +89,7 @@ export const DEFAULT_LIMITS: Limits = {
   topicLevelsMax: 128,
   filtersPerPacketMax: 1024,
   subscriptionsPerClientMax: 20_000,
+  subscriptionBytesMax: 32 * 1024 * 1024,
   userPropertiesMax: 1000,
   receiveMaximum: 1000,
   inflightMax: 4096,
@@ -92,6 +97,7 @@ export const DEFAULT_LIMITS: Limits = {
   queueBytesMax: 32 * 1024 * 1024,
   topicAliasMaximum: 256,
   topicAliasOutboundMax: 256,
+  topicAliasBytesMax: 256 * 1024,
   connectionsMax: 100_000,
   unauthenticatedMax: 5_000,
   connectDeadlineMs: 10_000,

@@ -18,10 +18,11 @@ export interface Wire {
   /** What a WebSocket client's upgrade request said. */
   readonly upgrade?: UpgradeRequest | undefined;
   /**
-   * Takes MQTT bytes for the peer. The view dies when the call returns. Answers the bytes that the peer has not taken
-   * yet, these and earlier ones; a positive answer promises a later `drained` once the number has fallen below the low water mark.
+   * Takes MQTT bytes for the peer. The view dies when the call returns, unless they are `lasting`: then nobody changes them
+   * any more, and they may be kept as they are. Answers the bytes that the peer has not taken yet, these and earlier ones; a
+   * positive answer promises a later `drained`.
    */
-  send(bytes: Uint8Array): number;
+  send(bytes: Uint8Array, lasting: boolean): number;
   /** Stops and restarts reading; bytes already read may still arrive after a pause. */
   pause(): void;
   resume(): void;

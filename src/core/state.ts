@@ -59,7 +59,7 @@ export class BrokerState {
     this.startedAtMs = nowMs;
     this.nowMs = nowMs;
     this.topics = new TopicTable(limits.topicLevelsMax);
-    this.router = new Router(limits.topicLevelsMax, ports.ids.seed());
+    this.router = new Router(limits.topicLevelsMax, ports.ids.seed(), () => this.topics.forgetRoutes());
     this.outboxes = new Outboxes(limits, this.statistics);
     this.outbound = new Outbound(config, this.outboxes, this.statistics);
     this.reader.userPropertiesMax = limits.userPropertiesMax;

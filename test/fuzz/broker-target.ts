@@ -257,7 +257,7 @@ class BrokerCase {
     this.steps.push(`${wire.name} ${wire.stalled ? "stalls" : "reads"}`);
     if (wire.stalled || wire.backlogBytes === 0) return;
     wire.backlogBytes = 0;
-    this.#world.broker.drained(wire.connection, this.#world.nowMs);
+    this.#world.broker.drained(wire.connection, 0, this.#world.nowMs);
   }
 
   #end(wire: FuzzedWire): void {

@@ -179,6 +179,9 @@ describe("outage", () => {
     issuer.answer = keySet(first, second);
     await advance(1_000);
     expect(await find("second")).toBe("found");
+    // And unknown keys are a reason to ask again.
+    expect(await find("third")).toBe("ERR_JWKS_NO_MATCHING_KEY");
+    expect(asked).toHaveLength(4);
   });
 
   test("B: keys older than a day verify nothing", async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ConnectRequest, PeerCertificate, Verdict } from "rqtt/plugin";
 import jwt from "../../plugins/jwt.ts";
-import { attributesOf } from "../../plugins/token/claim-path.ts";
+import { attributesOf, claimAt } from "../../plugins/token/claim-path.ts";
 import { ruleOfScope } from "../../plugins/token/claims-to-rules.ts";
 import {
   AUDIENCE,
@@ -89,6 +89,7 @@ describe("rules", () => {
     expect(await granted("n", [1, 2], { n: 2 })).toBe(true);
     expect(await granted("constructor.name", "Object", {})).toBe(false);
     expect(await granted("__proto__.x", "r", {})).toBe(false);
+    expect(claimAt({}, ["toString"])).toBeUndefined();
   });
 
   test("with several conditions need all of them", async () => {

@@ -173,10 +173,10 @@ export class TestClient implements Wire {
 
   // --- Wire
 
-  send(bytes: Uint8Array): number;
+  send(bytes: Uint8Array, lasting: boolean): number;
   send(...packets: Packet[]): void;
-  send(...items: (Uint8Array | Packet)[]): number | undefined {
-    if (items.length === 1 && items[0] instanceof Uint8Array) return this.#receive(items[0]);
+  send(...items: (Uint8Array | Packet | boolean)[]): number | undefined {
+    if (items[0] instanceof Uint8Array) return this.#receive(items[0]);
     const writer = new Writer();
     for (const packet of items as Packet[]) encodePacket(writer, packet, this.level);
     this.sendBytes(writer.view());
@@ -216,7 +216,7 @@ export class TestClient implements Wire {
   sendBytes(bytes: Uint8Array | string): void {
     const raw = typeof bytes === "string" ? fromHex(bytes) : bytes;
     // The broker must not keep views over what it was given: hand it memory that is scribbled over afterwards.
-    const chunk = raw.slice();
+    const chunk = Buffer.from(raw);
     this.world.broker.receive(this.connection, chunk, this.world.nowMs);
     chunk.fill(0xee);
     this.world.settle();
@@ -241,7 +241,7 @@ export class TestClient implements Wire {
   drain(): void {
     this.#stalled = false;
     this.backlogBytes = 0;
-    this.world.broker.drained(this.connection, this.world.nowMs);
+    this.world.broker.drained(this.connection, 0, this.world.nowMs);
     this.world.settle();
   }
 

@@ -209,6 +209,7 @@ function hopPropertiesLength(hop: HopProperties): number {
 
 /**
  * Appends a PUBLISH to `writer` unless it would be larger than `packetBytesMax`; answers whether it did.
+ * Without `withPayload` everything but the payload is written, for a caller that sends it by itself.
  * `hop` is `null` for levels before 5 only, which have no properties. `topicBytes` may be empty if `hop` has an alias.
  * The Packet Identifier, where QoS is above 0, stands `2 + topicBytes.length` bytes behind the fixed header.
  */
@@ -220,6 +221,7 @@ export function writePublish(
   parts: PublishParts,
   hop: HopProperties | null,
   packetBytesMax: number,
+  withPayload = true,
 ): boolean {
   const payloadLength = parts.payloadEnd - parts.payloadStart;
   const carried = parts.propertiesEnd - parts.propertiesStart;
@@ -231,7 +233,7 @@ export function writePublish(
   }
   const packetBytes = 1 + varintLength(remaining) + remaining;
   if (packetBytes > packetBytesMax) return false;
-  writer.reserve(packetBytes);
+  writer.reserve(withPayload ? packetBytes : packetBytes - payloadLength);
   writer.u8(firstByte);
   writer.varint(remaining);
   writer.u16(topicBytes.length);
@@ -242,7 +244,7 @@ export function writePublish(
     if (propertiesLength > carried) writeHopProperties(writer, hop);
     if (carried > 0) writer.raw(parts.properties, parts.propertiesStart, parts.propertiesEnd);
   }
-  writer.raw(parts.payload, parts.payloadStart, parts.payloadEnd);
+  if (withPayload) writer.raw(parts.payload, parts.payloadStart, parts.payloadEnd);
   return true;
 }
 

@@ -65,8 +65,6 @@ export class Connection {
   wantsProblemInformation = true;
   /** Packets of this turn; lent by the outboxes while there are any. */
   outbox: Writer | null = null;
-  /** Bytes the transport still holds for the peer. */
-  backlogBytes = 0;
   /** Set from the high water mark down to the low one. */
   congested = false;
   /** Set when the transport is to be closed once this turn's packets are written. */

@@ -8,13 +8,20 @@ import { PeerError } from "../codec/peer-error.ts";
 export class InboundAliases<Topic extends TopicName> {
   readonly #topics: (Topic | undefined)[] = [];
   readonly #max: number;
+  readonly #bytesMax: number;
+  #bytes = 0;
 
-  constructor(max: number) {
+  constructor(max: number, bytesMax: number) {
     this.#max = max;
+    this.#bytesMax = bytesMax;
   }
 
   set(alias: number, topic: Topic): void {
     this.#check(alias);
+    this.#bytes += topic.bytes.length - (this.#topics[alias]?.bytes.length ?? 0);
+    if (this.#bytes > this.#bytesMax) {
+      throw new PeerError(0x97, "3.3.2.3.4", `Topic Aliases for more than ${this.#bytesMax} bytes of Topic Names`);
+    }
     this.#topics[alias] = topic;
   }
 
@@ -37,11 +44,14 @@ export class InboundAliases<Topic extends TopicName> {
 export class OutboundAliases {
   readonly #aliases = new Map<string, number>();
   readonly #max: number;
+  readonly #bytesMax: number;
+  #bytes = 0;
   /** Whether the alias last answered is new, so that the Topic Name has to travel with it. */
   isNew = false;
 
-  constructor(max: number) {
+  constructor(max: number, bytesMax: number) {
     this.#max = max;
+    this.#bytesMax = bytesMax;
   }
 
   /** The alias of a topic; 0 where none is left. */
@@ -49,7 +59,9 @@ export class OutboundAliases {
     const known = this.#aliases.get(topicName.text);
     this.isNew = known === undefined;
     if (known !== undefined) return known;
-    if (this.#aliases.size >= this.#max) return 0;
+    const bytes = topicName.bytes.length;
+    if (this.#aliases.size >= this.#max || this.#bytes + bytes > this.#bytesMax) return 0;
+    this.#bytes += bytes;
     const alias = this.#aliases.size + 1;
     this.#aliases.set(topicName.text, alias);
     return alias;
@@ -58,5 +70,6 @@ export class OutboundAliases {
   /** Takes back an alias that was just assigned but not sent. */
   withdraw(topicName: TopicName): void {
     this.#aliases.delete(topicName.text);
+    this.#bytes -= topicName.bytes.length;
   }
 }

@@ -2,7 +2,7 @@
 import type { ApplicationMessage } from "../application-message.ts";
 import type { Session } from "../session/session.ts";
 import type { Receiver } from "../session/subscription.ts";
-import { type Outbound, Outcome } from "./outbound.ts";
+import { DIRECT_PAYLOAD_BYTES, type Outbound, Outcome } from "./outbound.ts";
 import { own } from "./own.ts";
 
 /** How many copies were taken, and how many a full queue refused. */
@@ -21,19 +21,36 @@ export function fanOut(
   nowMs: number,
   tally: Tally,
 ): void {
-  const count = receivers.length;
-  if (count > 1) outbound.beginFanOut();
-  for (let at = 0; at < count; at++) {
-    const listed = receivers[at]!;
-    const receiver = listed.session === publisher ? listed.forOwn : listed;
-    if (receiver === null) continue;
-    tally.matched++;
-    // Owned once, by the first receiver that keeps it.
-    if (!message.owned && message.qos > 0 && receiver.qos > 0) message = own(message);
-    // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-    const outcome = outbound.deliver(receiver, message, message.retain && receiver.retainAsPublished, nowMs);
-    if (outcome === Outcome.Taken) tally.taken++;
-    else if (outcome === Outcome.Refused) tally.refused++;
+  if (receivers.length === 1) {
+    deliverOne(outbound, receivers[0]!, message, publisher, nowMs, tally);
+    return;
   }
-  if (count > 1) outbound.endFanOut();
+  outbound.beginFanOut();
+  try {
+    for (const receiver of receivers) message = deliverOne(outbound, receiver, message, publisher, nowMs, tally);
+  } finally {
+    // Whatever happens: the next message must not find this one's frames.
+    outbound.endFanOut();
+  }
+}
+
+/** Delivers one copy; answers the message, owned from then on if this receiver keeps it. */
+function deliverOne(
+  outbound: Outbound,
+  listed: Receiver,
+  message: ApplicationMessage,
+  publisher: Session | null,
+  nowMs: number,
+  tally: Tally,
+): ApplicationMessage {
+  const receiver = listed.session === publisher ? listed.forOwn : listed;
+  if (receiver === null) return message;
+  tally.matched++;
+  const isKept = message.qos > 0 && receiver.qos > 0;
+  if (!message.owned && (isKept || message.payloadBytes >= DIRECT_PAYLOAD_BYTES)) message = own(message);
+  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+  const outcome = outbound.deliver(receiver, message, message.retain && receiver.retainAsPublished, nowMs);
+  if (outcome === Outcome.Taken) tally.taken++;
+  else if (outcome === Outcome.Refused) tally.refused++;
+  return message;
 }

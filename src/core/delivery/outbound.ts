@@ -19,6 +19,10 @@ import type { Outboxes } from "./outbox.ts";
 import { own } from "./own.ts";
 
 const NO_BYTES = new Uint8Array(0);
+/** A payload of this size goes to the transport by itself: a second write costs less than copying it. */
+export const DIRECT_PAYLOAD_BYTES = 64 * 1024;
+/** Nodes of the retained store looked at in one turn, for all sessions together; about a millisecond. */
+const SEARCH_STEPS_PER_TURN = 10_000;
 
 /** What became of one copy. */
 export const Outcome = { Taken: 0, Dropped: 1, Refused: 2 } as const;
@@ -29,6 +33,8 @@ export class Outbound {
   readonly #outboxes: Outboxes;
   readonly #statistics: Statistics;
   readonly #frames = new Frames();
+  #searchStepsLeft = SEARCH_STEPS_PER_TURN;
+  readonly #unfinished = new Set<Session>();
   readonly #hop: HopProperties = { messageExpiryInterval: -1, topicAlias: 0, subscriptionIdentifiers: null };
 
   constructor(config: BrokerConfig, outboxes: Outboxes, statistics: Statistics) {
@@ -67,9 +73,8 @@ export class Outbound {
     const { connection } = session;
     if (
       connection !== null &&
-      !connection.congested &&
       !session.hasBacklog &&
-      session.sentCount < connection.sendQuota &&
+      this.#isOpen(connection, session) &&
       session.queuedBytes < this.#config.limits.queueBytesMax
     ) {
       session.queuedBytes += delivery.message.sizeBytes;
@@ -77,6 +82,13 @@ export class Outbound {
       return Outcome.Taken;
     }
     return this.#enqueue(session, delivery, nowMs);
+  }
+
+  /** Whether a receiver would take a message now: at once, or into its queue. QoS 0 is taken by whoever reads. */
+  hasRoom({ session, qos }: Receiver, message: ApplicationMessage): boolean {
+    if (Math.min(qos, message.qos) === 0) return session.connection?.congested === false;
+    const { queueMessagesMax, queueBytesMax } = this.#config.limits;
+    return session.queueLength < queueMessagesMax && session.queuedBytes + message.sizeBytes <= queueBytesMax;
   }
 
   #deliverQos0(
@@ -174,15 +186,19 @@ export class Outbound {
       }
     }
     const firstByte = publishFirstByte(qos, dup, retain);
+    const isDirect = message.payloadBytes >= DIRECT_PAYLOAD_BYTES;
+    const isShared = subscriptionIdentifiers === null && (hop === null || hop.topicAlias === 0);
     const written =
-      this.#frames.isOpen && subscriptionIdentifiers === null && (hop === null || hop.topicAlias === 0)
+      this.#frames.isOpen && isShared && !isDirect
         ? this.#frames.write(writer, firstByte, packetId, message, hop, packetBytesMax)
-        : writePublish(writer, firstByte, packetId, topicBytes, message, hop, packetBytesMax);
+        : writePublish(writer, firstByte, packetId, topicBytes, message, hop, packetBytesMax, !isDirect);
     if (!written) {
       if (isNewAlias) outboundAliases!.withdraw(message.topicName);
       this.#statistics.dropped.tooLarge++;
       return false;
     }
+    if (isDirect) this.#outboxes.sendPayload(connection, message);
+    else this.#outboxes.wrote(connection, writer);
     this.#statistics.publishSent++;
     return true;
   }
@@ -197,12 +213,18 @@ export class Outbound {
     }
   }
 
+  /** The connection is gone: nothing uses its quota any more. */
+  suspend(session: Session): void {
+    for (const delivery of session.inflight.inOrder()) delivery.sent = false;
+    session.sentCount = 0;
+    session.resend = null;
+  }
+
   /** Makes everything that was under way ready to be sent again on a new connection, in order [MQTT-4.4.0-1]. */
   resume(session: Session): void {
     const deliveries = session.inflight.inOrder();
-    session.sentCount = 0;
-    for (const delivery of deliveries) delivery.sent = false;
     session.resend = deliveries.length === 0 ? null : deliveries;
+    session.resendAt = 0;
   }
 
   /** Sends what waits, as far as window and socket allow. */
@@ -215,12 +237,14 @@ export class Outbound {
   }
 
   #isOpen(connection: Connection, session: Session): boolean {
-    return !connection.congested && session.sentCount < connection.sendQuota;
+    // What waits for PUBCOMP from an earlier connection takes no quota of this one, but it takes an identifier.
+    const hasIdentifier = session.inflight.count < this.#config.limits.inflightMax;
+    return !connection.congested && hasIdentifier && session.sentCount < connection.sendQuota;
   }
 
   #pumpResend(connection: Connection, session: Session, nowMs: number): boolean {
     const resend = session.resend!;
-    let at = 0;
+    let at = session.resendAt;
     for (; at < resend.length; at++) {
       const delivery = resend[at]!;
       if (session.inflight.get(delivery.packetId) !== delivery) continue; // acknowledged meanwhile
@@ -243,7 +267,8 @@ export class Outbound {
       delivery.sent = true;
       session.sentCount++;
     }
-    session.resend = at === resend.length ? null : resend.slice(at);
+    session.resendAt = at;
+    if (at === resend.length) session.resend = null;
     return session.resend === null;
   }
 
@@ -270,20 +295,41 @@ export class Outbound {
   /** Sends retained messages to new subscriptions; they are older than anything in the queue [MQTT-4.6.0-5]. */
   #pumpReplays(connection: Connection, session: Session, nowMs: number): boolean {
     const replays = session.replays!;
-    for (let replay = replays[0]; replay !== undefined; replay = replays[0]) {
-      const { subscription, messages } = replay;
-      while (replay.next < messages.length) {
-        if (!this.#isOpen(connection, session)) return false;
-        const message = messages[replay.next++]!;
-        // Replaced or deleted since: what came after it was delivered as it came.
-        if (message.expiresAtMs <= nowMs || !message.retainedNow) continue;
+    for (const replay of replays.values()) {
+      const { subscription, search, sequenceMax } = replay;
+      for (;;) {
+        if (!this.#isOpen(connection, session) || session.queuedBytes >= this.#config.limits.queueBytesMax)
+          return false;
+        if (this.#searchStepsLeft === 0) {
+          this.#unfinished.add(session);
+          return false;
+        }
+        this.#searchStepsLeft--;
+        const entry = search.next();
+        if (entry === undefined) break;
+        if (entry === null || entry.sequence > sequenceMax || entry.message.expiresAtMs <= nowMs) continue;
+        const { message } = entry;
         if (subscription.noLocal && message.publisherId === session.clientId) continue; // [MQTT-3.8.3-3]
         this.#sendRetained(connection, subscription, message, nowMs);
       }
-      replays.shift();
+      replays.delete(subscription);
     }
     session.replays = null;
     return true;
+  }
+
+  /** Ends a turn; answers whether searches for retained messages were put down and want another one. */
+  endTurn(): boolean {
+    this.#searchStepsLeft = SEARCH_STEPS_PER_TURN;
+    return this.#unfinished.size > 0;
+  }
+
+  /** Takes up the searches that were put down. */
+  takeUp(nowMs: number): void {
+    if (this.#unfinished.size === 0) return;
+    const sessions = [...this.#unfinished];
+    this.#unfinished.clear();
+    for (const session of sessions) this.pump(session, nowMs);
   }
 
   #sendRetained(connection: Connection, receiver: Receiver, message: ApplicationMessage, nowMs: number): void {

@@ -4,6 +4,7 @@
  * A connection borrows a Writer from its first packet of a turn to the flush; a silent connection has none. A Writer that
  * grew large is not kept. What the transport cannot pass on stays with it and counts as the connection's backlog.
  */
+import type { ApplicationMessage } from "../application-message.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Limits } from "../limits.ts";
@@ -14,13 +15,15 @@ const FLUSH_BYTES_MAX = 64 * 1024;
 const WRITER_BYTES_FIRST = 4 * 1024;
 /** Larger ones are left to the collector. */
 const WRITER_BYTES_KEPT_MAX = 256 * 1024;
-const WRITERS_KEPT_MAX = 256;
+/** Capacity of all writers kept for the next turn. */
+const FREE_BYTES_MAX = 16 * 1024 * 1024;
 
 export class Outboxes {
   readonly #limits: Limits;
   readonly #statistics: Statistics;
   readonly #flushBytes: number;
   readonly #free: Writer[] = [];
+  #freeBytes = 0;
   #waiting: Connection[] = [];
 
   constructor(limits: Limits, statistics: Statistics) {
@@ -32,12 +35,36 @@ export class Outboxes {
   /** Where the next packet for a connection is to be written. */
   writer(connection: Connection): Writer {
     const { outbox } = connection;
-    if (outbox !== null) {
-      if (outbox.length >= this.#flushBytes) this.#send(connection, outbox);
-      return outbox;
-    }
+    if (outbox !== null) return outbox;
     this.#waiting.push(connection);
-    return (connection.outbox = this.#free.pop() ?? new Writer(WRITER_BYTES_FIRST));
+    return (connection.outbox = this.#borrow());
+  }
+
+  /** A PUBLISH was written: what is enough for one write does not wait, or many large messages would be held at once. */
+  wrote(connection: Connection, outbox: Writer): void {
+    if (outbox.length >= this.#flushBytes) this.#send(connection, outbox);
+  }
+
+  /** Sends what was written and, behind it, the payload of a message without copying it. */
+  sendPayload(connection: Connection, message: ApplicationMessage): void {
+    this.#send(connection, this.writer(connection));
+    const { payload, payloadStart, payloadEnd, owned } = message;
+    this.#statistics.bytesSent += payloadEnd - payloadStart;
+    this.#note(connection, connection.wire.send(payload.subarray(payloadStart, payloadEnd), owned));
+  }
+
+  #borrow(): Writer {
+    const writer = this.#free.pop();
+    if (writer === undefined) return new Writer(WRITER_BYTES_FIRST);
+    this.#freeBytes -= writer.bytes.length;
+    return writer;
+  }
+
+  #giveBack(writer: Writer): void {
+    const capacity = writer.bytes.length;
+    if (capacity > WRITER_BYTES_KEPT_MAX || this.#freeBytes + capacity > FREE_BYTES_MAX) return;
+    this.#free.push(writer);
+    this.#freeBytes += capacity;
   }
 
   /** Has the transport of a connection closed at the end of the turn, after its packets. */
@@ -51,7 +78,15 @@ export class Outboxes {
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting;
       this.#waiting = [];
-      for (const connection of waiting) this.#flushOne(connection);
+      for (const connection of waiting) {
+        try {
+          this.#flushOne(connection);
+        } catch {
+          // A wire must not throw; one that does all the same keeps nobody else's packets back. It is closed instead.
+          connection.congested = true;
+          connection.wire.close(-1);
+        }
+      }
     }
   }
 
@@ -59,7 +94,7 @@ export class Outboxes {
     const outbox = connection.outbox!;
     connection.outbox = null;
     if (outbox.length > 0) this.#send(connection, outbox);
-    if (outbox.bytes.length <= WRITER_BYTES_KEPT_MAX && this.#free.length < WRITERS_KEPT_MAX) this.#free.push(outbox);
+    this.#giveBack(outbox);
     if (connection.closeReason !== -1) {
       connection.wire.close(connection.closeReason);
       connection.closeReason = -1;
@@ -68,13 +103,15 @@ export class Outboxes {
 
   #send(connection: Connection, outbox: Writer): void {
     this.#statistics.bytesSent += outbox.length;
-    const backlog = connection.wire.send(outbox.view());
+    const backlog = connection.wire.send(outbox.view(), false);
     outbox.clear();
-    connection.backlogBytes = backlog;
-    if (backlog >= this.#limits.outboundHighWaterBytes && !connection.congested) {
-      connection.congested = true;
-      // Whoever does not read must not go on making the broker answer: acknowledgements would pile up.
-      connection.wire.pause();
-    }
+    this.#note(connection, backlog);
+  }
+
+  #note(connection: Connection, backlog: number): void {
+    if (backlog < this.#limits.outboundHighWaterBytes || connection.congested) return;
+    connection.congested = true;
+    // Whoever does not read must not go on making the broker answer: acknowledgements would pile up.
+    connection.wire.pause();
   }
 }

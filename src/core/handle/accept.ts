@@ -6,6 +6,7 @@ import { ApplicationMessage } from "../application-message.ts";
 import type { Connect, Will as ConnectWill } from "../codec/connect.ts";
 import { encodeProperties, type Properties } from "../codec/property.ts";
 import { ReasonCode } from "../codec/reason-code.ts";
+import { utf8Length } from "../codec/utf8.ts";
 import { Writer } from "../codec/writer.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import { InboundAliases, OutboundAliases } from "../connection/topic-alias.ts";
@@ -18,6 +19,9 @@ import type { BrokerState } from "../state.ts";
 import { answer, disconnect, refuse } from "./answer.ts";
 import { endConnection, endSession } from "./closed.ts";
 import { revokeUncovered } from "./revoke.ts";
+
+/** What fits into a UTF-8 Encoded String. */
+const STRING_BYTES_MAX = 0xffff;
 
 /** What a session belongs to: provider and identity, so that equal ids of two providers are two owners. */
 export function ownerOf(principal: PrincipalInit): string {
@@ -116,6 +120,7 @@ function attach(
   session.connectionNumber++;
   session.inboundQos2Count = 0;
   session.expiryInterval = Math.min(requestedExpiry(connect), expiryIntervalMax(state, principal));
+  session.requestedExpiryInterval = requestedExpiry(connect);
   session.will = connect.will === undefined ? null : willOf(state, session.clientId, connect.will);
   state.unauthenticated--;
   connection.state = ConnectionState.Connected;
@@ -125,9 +130,10 @@ function attach(
   connection.framer.packetBytesMax = limits.packetBytesMax;
   connection.sendQuota = Math.min(properties.receiveMaximum ?? 65_535, limits.inflightMax);
   if (connection.protocolLevel === 5) {
-    if (limits.topicAliasMaximum > 0) connection.inboundAliases = new InboundAliases(limits.topicAliasMaximum);
+    if (limits.topicAliasMaximum > 0)
+      connection.inboundAliases = new InboundAliases(limits.topicAliasMaximum, limits.topicAliasBytesMax);
     const aliases = Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasOutboundMax);
-    if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+    if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases, limits.topicAliasBytesMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
   }
   const keepAlive = serverKeepAlive(connect, capabilities.serverKeepAliveMax) ?? connect.keepAlive;
   connection.keepAliveMs = keepAlive * 1500;
@@ -216,7 +222,8 @@ function connackProperties(
   if (!capabilities.subscriptionIdentifiersAvailable) properties.subscriptionIdentifiersAvailable = 0;
   if (!capabilities.sharedSubscriptionAvailable) properties.sharedSubscriptionAvailable = 0;
   if (connect.properties.requestResponseInformation === 1 && capabilities.responseInformationPrefix !== "") {
-    properties.responseInformation = capabilities.responseInformationPrefix + session.clientId; // [MQTT-3.1.2-28]
+    const responseInformation = capabilities.responseInformationPrefix + session.clientId; // [MQTT-3.1.2-28]
+    if (utf8Length(responseInformation) <= STRING_BYTES_MAX) properties.responseInformation = responseInformation;
   }
   if (connection.authenticationMethod !== undefined) {
     properties.authenticationMethod = connection.authenticationMethod; // [MQTT-4.12.0-5]

@@ -21,7 +21,13 @@ type WithProperties = Extract<Packet, { properties: Properties }>;
 export function answer(state: BrokerState, connection: Connection, packet: WithProperties): boolean {
   const writer = state.outboxes.writer(connection);
   const start = writer.length;
-  encodePacket(writer, packet, connection.protocolLevel);
+  try {
+    encodePacket(writer, packet, connection.protocolLevel);
+  } catch (error) {
+    // Half a packet would spoil everything behind it.
+    writer.length = start;
+    throw error;
+  }
   if (writer.length - start <= connection.packetBytesMax) return true;
   writer.length = start;
   const { reasonString, userProperties, ...needed } = packet.properties;

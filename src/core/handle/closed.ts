@@ -9,6 +9,7 @@ import { Deadline } from "../deadlines.ts";
 import { pickMember } from "../router/shared.ts";
 import { type Delivery, DeliveryState } from "../session/inflight.ts";
 import { NEVER_EXPIRES, type Session } from "../session/session.ts";
+import type { Subscription } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
 import { routeMessage } from "./route-message.ts";
 
@@ -42,8 +43,7 @@ export function endExchange(state: BrokerState, connection: Connection): void {
 
 function leaveSession(state: BrokerState, session: Session, keepWill: boolean): void {
   session.connection = null;
-  session.resend = null;
-  session.sentCount = 0;
+  state.outbound.suspend(session);
   session.inflight.trim();
   if (!keepWill) session.will = null;
   if (session.expiryInterval === 0) {
@@ -85,6 +85,10 @@ export function endSession(state: BrokerState, session: Session): void {
   }
   handShareOn(state, session, true);
   state.statistics.dropped.sessionEnded += session.inflight.count + session.queueLength;
+  // A cached route may know the session a while longer; it must not keep its messages.
+  session.queue = null;
+  session.replays = null;
+  session.inflight.clear();
   publishWill(state, session);
 }
 
@@ -109,37 +113,34 @@ export function publishWill(state: BrokerState, session: Session): void {
  * [MQTT-4.8.2-4] and ends with the session [MQTT-4.8.2-5].
  */
 function handShareOn(state: BrokerState, session: Session, ended: boolean): void {
-  const movable: Delivery[] = [];
   for (const delivery of session.inflight.inOrder()) {
-    if (delivery.shareGroup === null || delivery.state !== DeliveryState.AwaitPuback) continue;
-    if (!hasSuccessor(delivery, session, ended)) continue;
-    state.outbound.finish(session, delivery);
-    movable.push(delivery);
-  }
-  const queued = session.queue?.extract((delivery) => hasSuccessor(delivery, session, ended)) ?? [];
-  for (const delivery of queued) {
-    session.queuedBytes -= delivery.message.sizeBytes;
-    movable.push(delivery);
-  }
-  for (const delivery of movable) {
-    if (delivery.message.expiresAtMs <= state.nowMs) {
-      state.statistics.dropped.expired++;
-      continue;
-    }
-    const member = pickMember(delivery.shareGroup!, ended, memberOf(delivery, session));
+    if (delivery.state !== DeliveryState.AwaitPuback) continue;
+    const member = successor(state, delivery, session, ended);
     if (member === null) continue;
-    const retain = delivery.message.retain && member.retainAsPublished;
-    state.outbound.deliver(member, delivery.message, retain, state.nowMs);
+    state.outbound.finish(session, delivery);
+    handOn(state, delivery, member);
   }
+  const { queue } = session;
+  if (queue === null) return;
+  queue.extract((delivery) => {
+    const member = successor(state, delivery, session, ended);
+    if (member === null) return false;
+    session.queuedBytes -= delivery.message.sizeBytes;
+    // Handed over one by one, so that each choice sees what the one before has filled.
+    handOn(state, delivery, member);
+    return true;
+  });
 }
 
-function memberOf(delivery: Delivery, session: Session): ReturnType<typeof pickMember> {
-  return delivery.shareGroup!.members.find((member) => member.session === session) ?? null;
+/** Who takes over a delivery of a share; nobody if it has expired, is not shared, or nobody has room: then it stays. */
+function successor(state: BrokerState, delivery: Delivery, session: Session, ended: boolean): Subscription | null {
+  const { shareGroup, message } = delivery;
+  if (shareGroup === null || message.expiresAtMs <= state.nowMs) return null;
+  const own = session.subscriptions?.get(`$share/${shareGroup.shareName}/${shareGroup.topicFilter}`) ?? null;
+  const member = pickMember(shareGroup, message.qos, own, !ended);
+  return member !== null && state.outbound.hasRoom(member, message) ? member : null;
 }
 
-function hasSuccessor(delivery: Delivery, session: Session, ended: boolean): boolean {
-  if (delivery.shareGroup === null) return false;
-  return delivery.shareGroup.members.some(
-    (member) => member.session !== session && (ended || member.session.connection !== null),
-  );
+function handOn(state: BrokerState, { message }: Delivery, member: Subscription): void {
+  state.outbound.deliver(member, message, message.retain && member.retainAsPublished, state.nowMs);
 }

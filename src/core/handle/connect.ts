@@ -25,12 +25,25 @@ export function handleConnect(state: BrokerState, connection: Connection, reader
     throw new PeerError(ReasonCode.ClientIdentifierNotValid, "MQTT311-3.1.3-8", "empty client id with clean session 0");
   }
   if (packet.will !== undefined && !checkWill(state, connection, packet.will)) return;
-  // Views over the packet die with this turn; what waits for the verdict is copied.
-  if (packet.will !== undefined) packet.will.payload = packet.will.payload.slice();
+  ownBinary(packet);
   connection.connect = packet;
   const exchange = new Exchange(++state.lastExchangeId, connection.authenticationMethod, "connect", connection);
   connection.exchange = exchange;
-  askAuthority(state, connection, exchange, "connect", properties.authenticationData?.slice());
+  askAuthority(state, connection, exchange, "connect", properties.authenticationData);
+}
+
+/** Views over the packet die with this turn; what waits for a verdict, or is kept with the session, is copied. */
+function ownBinary(packet: Connect): void {
+  const { will, properties } = packet;
+  if (will !== undefined) {
+    will.payload = will.payload.slice();
+    const { correlationData } = will.properties;
+    if (correlationData !== undefined) will.properties.correlationData = correlationData.slice();
+  }
+  if (properties.authenticationData !== undefined) {
+    properties.authenticationData = properties.authenticationData.slice();
+  }
+  if (packet.password !== undefined) packet.password = packet.password.slice();
 }
 
 /** Reads the level ahead of the rest, so that a client whose CONNECT is wrong is answered in its own language. */
@@ -44,7 +57,9 @@ function readLevel(connection: Connection, reader: Reader): void {
       // The name is ours, the level is not [MQTT-3.1.2-2] [MQTT311-3.1.2-2]. The level is the byte read last; only a
       // client newer than MQTT 5.0, whose name is four letters long, reads the answer of MQTT 5.0.
       const nameBytes = reader.offset - offset - 3;
-      connection.protocolLevel = nameBytes === 4 && reader.bytes[reader.offset - 1]! > 5 ? 5 : 4;
+      const asked = reader.bytes[reader.offset - 1]!;
+      // The top bit is how bridges of other brokers announce themselves; they read 3.1.1 and then ask again without it.
+      connection.protocolLevel = nameBytes === 4 && asked > 5 && asked < 0x80 ? 5 : 4;
       connection.levelKnown = true;
     }
     throw error;

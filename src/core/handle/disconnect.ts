@@ -12,7 +12,7 @@ export function handleDisconnect(state: BrokerState, connection: Connection, rea
   const session = connection.session!;
   const { sessionExpiryInterval } = properties;
   if (sessionExpiryInterval !== undefined) {
-    if (session.expiryInterval === 0 && sessionExpiryInterval !== 0) {
+    if (session.requestedExpiryInterval === 0 && sessionExpiryInterval !== 0) {
       throw protocolError("3.14.2.2.2", "a Session Expiry Interval in DISCONNECT after 0 in CONNECT");
     }
     const granted = connection.principal?.sessionExpiryIntervalMax ?? Number.POSITIVE_INFINITY;

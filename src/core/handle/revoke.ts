@@ -2,6 +2,7 @@
  * Rights that a session has lost are taken back: subscriptions, messages that wait for it, its Will (re-authentication, and a
  * session resumed by a client that may do less than before). What a client has received cannot be taken back.
  */
+import { DeliveryState } from "../session/inflight.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerState } from "../state.ts";
 import { removeSubscription } from "./unsubscribe.ts";
@@ -18,8 +19,9 @@ export function revokeUncovered(state: BrokerState, session: Session): void {
     messages++;
   }
   for (const delivery of session.inflight.inOrder()) {
-    // On a live connection it has left already, and its acknowledgement will come.
-    if (delivery.sent || !isLost(delivery.message.topicName.text)) continue;
+    // Past PUBREC the client has it, and on a live connection it has left: the handshake is finished.
+    const hasLeft = delivery.sent || delivery.state === DeliveryState.AwaitPubcomp;
+    if (hasLeft || !isLost(delivery.message.topicName.text)) continue;
     state.outbound.finish(session, delivery);
     messages++;
   }

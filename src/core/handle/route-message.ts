@@ -14,7 +14,7 @@ import type { BrokerState } from "../state.ts";
 
 /**
  * Routes a message; answers the reason code for its publisher: 0x00, 0x10 where nobody is subscribed, 0x97 where no
- * queue or store had room. `publisher` is null for messages of the broker's own and for Wills.
+ * queue or store had room. `publisher` is null for messages of the broker's own.
  */
 export function routeMessage(
   state: BrokerState,
@@ -31,10 +31,12 @@ export function routeMessage(
   }
   const { receivers, groups } = state.router.routeOf(topic);
   if (receivers.length === 0 && groups.length === 0) return ReasonCode.NoMatchingSubscribers;
+  // Owned once, not once for every share that keeps it.
+  if (groups.length > 0 && message.qos > 0) message = own(message);
   const tally: Tally = { matched: 0, taken: 0, refused: 0 };
   if (receivers.length > 0) fanOut(state.outbound, receivers, message, publisher, state.nowMs, tally);
   for (const group of groups) {
-    const member = pickMember(group, message.qos > 0, null);
+    const member = pickMember(group, message.qos, null, false);
     if (member === null) continue;
     tally.matched++;
     const retainFlag = message.retain && member.retainAsPublished;
@@ -59,7 +61,7 @@ function retain(state: BrokerState, message: ApplicationMessage): boolean {
     }
     return true;
   }
-  const growth = message.sizeBytes - (known?.message.sizeBytes ?? 0);
+  const growth = retained.growthBy(message);
   if (known === undefined && retained.count >= config.limits.retainedMessagesMax) return false;
   if (growth > 0 && retained.bytes + growth > config.limits.retainedBytesMax) return false;
   const entry = retained.set(message);

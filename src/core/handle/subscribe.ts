@@ -12,7 +12,7 @@ import { decodeSubscribe, type SubscribeFilter } from "../codec/subscribe.ts";
 import { type ParsedFilter, parseTopicFilter } from "../codec/topic.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Session } from "../session/session.ts";
-import { Subscription } from "../session/subscription.ts";
+import { Subscription, subscriptionWeight } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
 import { answer } from "./answer.ts";
 
@@ -43,8 +43,11 @@ export function handleSubscribe(state: BrokerState, connection: Connection, read
   for (const { subscription, isNew, retainHandling } of replay) {
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
     if (retainHandling === 2 || (retainHandling === 1 && !isNew)) continue;
-    const messages = state.retained.match(subscription.topicFilter);
-    if (messages.length > 0) (session.replays ??= []).push({ subscription, messages, next: 0 });
+    if (state.retained.count === 0) continue;
+    const search = state.retained.walk(subscription.topicFilter);
+    const replays = (session.replays ??= new Map());
+    replays.delete(subscription);
+    replays.set(subscription, { subscription, search, sequenceMax: state.retained.sequence });
   }
   if (session.replays !== null) state.outbound.pump(session, state.nowMs);
 }
@@ -85,9 +88,10 @@ function grantedQos(
   const granted = session.grant.maySubscribe(parsed.topicFilter, parsed.shareName, filter.qos);
   if (granted === -1) return ReasonCode.NotAuthorized;
   const { subscriptions } = session;
-  const count = subscriptions?.size ?? 0;
-  if (count >= limits.subscriptionsPerClientMax && subscriptions?.has(filter.topicFilter) !== true) {
-    return ReasonCode.QuotaExceeded;
+  if (subscriptions?.has(filter.topicFilter) !== true) {
+    const isFull = (subscriptions?.size ?? 0) >= limits.subscriptionsPerClientMax;
+    const isHeavy = session.subscriptionBytes + subscriptionWeight(filter.topicFilter) > limits.subscriptionBytesMax;
+    if (isFull || isHeavy) return ReasonCode.QuotaExceeded;
   }
   return Math.min(granted, capabilities.maximumQos); // [MQTT-3.2.2-10]
 }
@@ -110,6 +114,7 @@ function subscribe(
   subscription.subscriptionIdentifiers = identifiers;
   if (known === undefined) {
     subscriptions.set(filter.topicFilter, subscription);
+    session.subscriptionBytes += subscriptionWeight(filter.topicFilter);
     state.router.add(subscription, parsed.shareName);
   } else {
     state.router.touch();

@@ -5,7 +5,7 @@ import { parseTopicFilter } from "../codec/topic.ts";
 import { decodeUnsubscribe } from "../codec/unsubscribe.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Session } from "../session/session.ts";
-import type { Subscription } from "../session/subscription.ts";
+import { type Subscription, subscriptionWeight } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
 import { answer } from "./answer.ts";
 
@@ -30,10 +30,10 @@ function unsubscribe(state: BrokerState, session: Session, filter: string): numb
 export function removeSubscription(state: BrokerState, session: Session, subscription: Subscription): void {
   const subscriptions = session.subscriptions!;
   subscriptions.delete(subscription.filter);
+  session.subscriptionBytes -= subscriptionWeight(subscription.filter);
   if (subscriptions.size === 0) session.subscriptions = null;
   state.router.remove(subscription);
-  if (session.replays === null) return;
   // [MQTT-3.10.4-2]
-  session.replays = session.replays.filter((replay) => replay.subscription !== subscription);
-  if (session.replays.length === 0) session.replays = null;
+  session.replays?.delete(subscription);
+  if (session.replays?.size === 0) session.replays = null;
 }

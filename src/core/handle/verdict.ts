@@ -49,7 +49,7 @@ function authRequest(
     clientId: connect?.clientId ?? session?.clientId ?? "",
     cleanStart: connect?.cleanStart ?? false,
     username: connect?.username,
-    password: connect?.password?.slice(),
+    password: connect?.password,
     authenticationMethod: exchange.method,
     authenticationData,
     userProperties: connect?.properties.userProperties ?? [],

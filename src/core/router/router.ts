@@ -45,13 +45,14 @@ class Overlap implements Receiver {
     if (subscription.qos > this.qos) this.qos = subscription.qos;
     this.retainAsPublished ||= subscription.retainAsPublished;
     if (subscription.subscriptionIdentifiers !== null) {
-      this.subscriptionIdentifiers = [...(this.subscriptionIdentifiers ?? []), ...subscription.subscriptionIdentifiers];
+      (this.subscriptionIdentifiers ??= []).push(...subscription.subscriptionIdentifiers);
     }
   }
 }
 
 export class Router implements MatchVisitor {
   readonly #tree: TopicTree;
+  readonly #forgetRoutes: () => void;
   /** Changes whenever a cached route could have become wrong. */
   #version = 0;
   #cachedReceivers = 0;
@@ -60,7 +61,9 @@ export class Router implements MatchVisitor {
   /** Ordinary and shared subscriptions held. */
   subscriptionCount = 0;
 
-  constructor(levelsMax: number, seed: number) {
+  /** `forgetRoutes` takes the cached routes off all topics, so that they hold nothing any more. */
+  constructor(levelsMax: number, seed: number, forgetRoutes: () => void) {
+    this.#forgetRoutes = forgetRoutes;
     this.#tree = new TopicTree(levelsMax, seed);
   }
 
@@ -75,11 +78,11 @@ export class Router implements MatchVisitor {
     if (shareName === "") {
       append((node.subscriptions ??= []), subscription);
     } else {
-      const groups = (node.groups ??= []);
-      let group = groups.find((candidate) => candidate.shareName === shareName);
+      const groups = (node.groups ??= new Map());
+      let group = groups.get(shareName);
       if (group === undefined) {
         group = { shareName, topicFilter: subscription.topicFilter, members: [], next: 0 };
-        groups.push(group);
+        groups.set(shareName, group);
       }
       subscription.shareGroup = group;
       append(group.members, subscription);
@@ -99,8 +102,8 @@ export class Router implements MatchVisitor {
       takeOut(members, subscription);
       if (shareGroup.next >= members.length) shareGroup.next = 0;
       if (members.length === 0) {
-        node.groups = node.groups!.filter((group) => group !== shareGroup);
-        if (node.groups.length === 0) node.groups = null;
+        node.groups!.delete(shareGroup.shareName);
+        if (node.groups!.size === 0) node.groups = null;
       }
     }
     this.#tree.prune(node);
@@ -110,12 +113,13 @@ export class Router implements MatchVisitor {
 
   /** Who receives a message published to `topic` now. Valid until the next subscription or unsubscription. */
   routeOf(topic: Topic): Route {
-    if (topic.routeVersion === this.#version) return topic.route!;
+    if (topic.routeVersion === this.#version && topic.route !== null) return topic.route;
     const route = this.#build(topic);
     this.#cachedReceivers += route.receivers.length;
     if (this.#cachedReceivers > CACHED_RECEIVERS_MAX) {
       this.#cachedReceivers = route.receivers.length;
       this.#version++;
+      this.#forgetRoutes();
     }
     topic.route = route;
     topic.routeVersion = this.#version;
@@ -134,13 +138,16 @@ export class Router implements MatchVisitor {
     // One filter matches: its own list will do, since a session is in it once.
     if (nodes.length === 1) {
       const node = nodes[0]!;
-      return { receivers: node.subscriptions ?? NO_RECEIVERS, groups: node.groups ?? NO_GROUPS };
+      return {
+        receivers: node.subscriptions ?? NO_RECEIVERS,
+        groups: node.groups === null ? NO_GROUPS : [...node.groups.values()],
+      };
     }
     const receivers: Receiver[] = [];
     const groups: ShareGroup[] = [];
     const stamp = ++this.#stamp;
     for (const node of nodes) {
-      if (node.groups !== null) groups.push(...node.groups);
+      if (node.groups !== null) for (const group of node.groups.values()) groups.push(group);
       if (node.subscriptions === null) continue;
       for (const subscription of node.subscriptions) addReceiver(receivers, subscription, stamp);
     }

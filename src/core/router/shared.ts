@@ -4,6 +4,7 @@
  * Round robin over the members that can take a message now; then over connected ones that cannot; then, for messages
  * that may be queued, over the ones that are away.
  */
+import type { QoS } from "../codec/packet.ts";
 import type { ShareGroup, Subscription } from "../session/subscription.ts";
 
 /** How ready a member is: 2 can send at once, 1 is connected, 0 is away. */
@@ -15,13 +16,19 @@ function readiness(member: Subscription): 0 | 1 | 2 {
 }
 
 /**
- * Picks the member that receives the next message, or `null`. `queueable`: whether a member that is away may be
- * chosen, to receive it on return. `except`: a member that is not to be chosen.
+ * Picks the member that receives the next message of this QoS, or `null`. A member that is away is chosen last, and only if
+ * the message can wait for it: at QoS 0, its own or the message's, it would be lost. `except` is not chosen;
+ * `presentOnly`: nobody who is away is.
  */
-export function pickMember(group: ShareGroup, queueable: boolean, except: Subscription | null): Subscription | null {
+export function pickMember(
+  group: ShareGroup,
+  qos: QoS,
+  except: Subscription | null,
+  presentOnly: boolean,
+): Subscription | null {
   const { members } = group;
   let best: Subscription | null = null;
-  let bestReadiness = queueable ? -1 : 0;
+  let bestReadiness = -1;
   let bestAt = 0;
   for (let step = 0; step < members.length; step++) {
     const at = (group.next + step) % members.length;
@@ -29,6 +36,7 @@ export function pickMember(group: ShareGroup, queueable: boolean, except: Subscr
     if (member === except) continue;
     const ready = readiness(member);
     if (ready <= bestReadiness) continue;
+    if (ready === 0 && (presentOnly || qos === 0 || member.qos === 0)) continue;
     best = member;
     bestAt = at;
     bestReadiness = ready;

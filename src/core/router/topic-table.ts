@@ -58,6 +58,10 @@ export class TopicTable {
     return topic;
   }
 
+  forgetRoutes(): void {
+    for (const topic of this.#slots) if (topic !== undefined) topic.route = null;
+  }
+
   /** The topic of a name that the broker made or has checked: no bound on levels applies. */
   ofText(text: string): Topic {
     const bytes = encodeUtf8(text);

@@ -35,7 +35,8 @@ export class TreeNode {
   plus: TreeNode | null = null;
   multi: TreeNode | null = null;
   subscriptions: Subscription[] | null = null;
-  groups: ShareGroup[] | null = null;
+  /** By share name. */
+  groups: Map<string, ShareGroup> | null = null;
 
   constructor(parent: TreeNode | null, bytes: Uint8Array, start: number, end: number, hash: number) {
     this.parent = parent;
@@ -63,9 +64,9 @@ export interface MatchVisitor {
 
 const NOTHING = new Uint8Array(0);
 
-function hashLevel(bytes: Uint8Array, start: number, end: number, seed: number): number {
-  let hash = seed;
-  for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+function hashLevel(bytes: Uint8Array, start: number, end: number, multiplier: number): number {
+  let hash = multiplier;
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, multiplier);
   return hash ^ (hash >>> 15);
 }
 
@@ -92,14 +93,15 @@ export class TopicTree {
   /** Level boundaries and hashes of the topic being matched; level i is bytes[starts[i], starts[i + 1] - 1). */
   readonly #starts: Int32Array;
   readonly #hashes: Int32Array;
-  readonly #seed: number;
+  /** Odd, so that multiplying loses nothing. */
+  readonly #multiplier: number;
   #levels = 0;
   #topic: Uint8Array = NOTHING;
   #visitor: MatchVisitor | null = null;
 
   /** `seed` is not known to peers, so that they cannot choose levels that crowd one place of a table. */
   constructor(levelsMax: number, seed: number) {
-    this.#seed = seed | 0;
+    this.#multiplier = seed | 0x10001;
     const levels = Math.max(levelsMax, OWN_LEVELS_MAX);
     this.#starts = new Int32Array(levels + 1);
     this.#hashes = new Int32Array(levels);
@@ -110,16 +112,17 @@ export class TopicTree {
     const starts = this.#starts;
     let levels = 0;
     let start = 0;
-    let hash = this.#seed;
+    const multiplier = this.#multiplier;
+    let hash = multiplier;
     for (let at = 0; at <= topicName.length; at++) {
       const byte = at < topicName.length ? topicName[at]! : SLASH;
       if (byte === SLASH) {
         starts[levels] = start;
         this.#hashes[levels++] = hash ^ (hash >>> 15);
         start = at + 1;
-        hash = this.#seed;
+        hash = multiplier;
       } else {
-        hash = Math.imul(hash ^ byte, 0x01000193);
+        hash = Math.imul(hash ^ byte, multiplier);
       }
     }
     starts[levels] = topicName.length + 1;
@@ -184,11 +187,11 @@ export class TopicTree {
       if (filter[start] === PLUS) return node.plus;
       if (filter[start] === HASH) return node.multi;
     }
-    return findChild(node, hashLevel(filter, start, end, this.#seed), filter, start, end);
+    return findChild(node, hashLevel(filter, start, end, this.#multiplier), filter, start, end);
   }
 
   #addChild(node: TreeNode, filter: Uint8Array, start: number, end: number): TreeNode {
-    const child = new TreeNode(node, filter, start, end, hashLevel(filter, start, end, this.#seed));
+    const child = new TreeNode(node, filter, start, end, hashLevel(filter, start, end, this.#multiplier));
     if (end - start === 1 && filter[start] === PLUS) node.plus = child;
     else if (end - start === 1 && filter[start] === HASH) node.multi = child;
     else insertChild(node, child);

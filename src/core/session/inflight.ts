@@ -86,6 +86,11 @@ export class Inflight {
     return all.sort((a, b) => a.sequence - b.sequence);
   }
 
+  clear(): void {
+    this.#slots = null;
+    this.count = 0;
+  }
+
   /** Gives memory back while nothing is under way. */
   trim(): void {
     if (this.count === 0) this.#slots = null;

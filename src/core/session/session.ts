@@ -17,11 +17,17 @@ import type { Will } from "./will.ts";
 /** Session Expiry Interval that means never (section 3.1.2.11.2). */
 export const NEVER_EXPIRES = 0xffffffff;
 
-/** Retained messages still to be sent for one subscription; a message replaced meanwhile was delivered live. */
+/** A search for retained messages, put down and taken up again; see router/retained.ts. */
+export interface RetainedSearch {
+  next(): { readonly message: ApplicationMessage; readonly sequence: number } | null | undefined;
+}
+
+/** Retained messages still to be sent for one subscription. */
 export interface RetainedReplay {
   readonly subscription: Subscription;
-  readonly messages: readonly ApplicationMessage[];
-  next: number;
+  readonly search: RetainedSearch;
+  /** What was stored later has been delivered as it came. */
+  readonly sequenceMax: number;
 }
 
 export class Session {
@@ -30,15 +36,22 @@ export class Session {
   readonly owner: string;
   connection: Connection | null = null;
   grant: Grant;
-  /** Seconds. */
+  /** Seconds, as granted. */
   expiryInterval = 0;
+  /** Seconds, as CONNECT asked for. */
+  requestedExpiryInterval = 0;
   will: Will | null = null;
   subscriptions: Map<string, Subscription> | null = null;
+  /** What the subscriptions weigh. */
+  subscriptionBytes = 0;
   readonly inflight = new Inflight();
   /** Deliveries under way that are to be sent again on the present connection, oldest first. */
   resend: Delivery[] | null = null;
+  /** The first of `resend` that has not been sent again. */
+  resendAt = 0;
   queue: OutboundQueue | null = null;
-  replays: RetainedReplay[] | null = null;
+  /** By subscription, oldest first: subscribing again begins anew. */
+  replays: Map<Subscription, RetainedReplay> | null = null;
   /** Deliveries whose PUBLISH uses send quota of the present connection (section 4.9). */
   sentCount = 0;
   /** Bytes of messages in flight and queued. */

@@ -28,6 +28,16 @@ export interface ShareGroup {
   next: number;
 }
 
+/** What a level of a Topic Filter costs in memory, roughly: a node and its place in the parent. */
+const LEVEL_BYTES = 200;
+
+/** What a subscription weighs in a bounded session. */
+export function subscriptionWeight(filter: string): number {
+  let levels = 1;
+  for (let at = filter.indexOf("/"); at !== -1; at = filter.indexOf("/", at + 1)) levels++;
+  return filter.length + levels * LEVEL_BYTES;
+}
+
 export class Subscription implements Receiver {
   readonly session: Session;
   /** As subscribed to, `$share/name/` included: the key in the session. */
