@@ -11,12 +11,15 @@ import allowAll from "../plugins/allow-all.ts";
 import { createBroker, ListenError, type RunningBroker } from "./bun/create-broker.ts";
 import { createLog, stderrSink } from "./bun/log.ts";
 import { loadPlugin, type PluginUse } from "./bun/plugin-chain.ts";
-import { isCommand, runCommand } from "./commands/run-command.ts";
 import { type Config, type LoadResult, loadConfig, VERSION } from "./config.ts";
 import type { Log } from "./core/ports.ts";
 
 const argv = Bun.argv.slice(2);
-if (isCommand(argv)) process.exit(await runCommand(argv));
+if (argv[0] === "auth" || argv[0] === "plugin") {
+  // Loaded only when asked for: what commands need would weigh on every broker.
+  const { runCommand } = await import("./commands/run-command.ts");
+  process.exit(await runCommand(argv));
+}
 
 const loaded = load();
 if (!loaded.ok) {

@@ -20,13 +20,6 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "plugin new": pluginNew,
 };
 
-const GROUPS = new Set(Object.keys(COMMANDS).map((name) => name.split(" ", 1)[0]));
-
-/** Whether the arguments name a command, and not a broker to start. */
-export function isCommand(argv: readonly string[]): boolean {
-  return GROUPS.has(argv[0]);
-}
-
 export async function runCommand(argv: readonly string[]): Promise<number> {
   const name = argv.slice(0, 2).join(" ");
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
