@@ -34,6 +34,8 @@ export interface Config {
     /** What happens to connected clients when the chain is loaded again. */
     readonly onReload: "keep" | "drop";
   };
+  /** Unix socket for the commands that ask a running broker; empty: none. */
+  readonly admin: { readonly socket: string };
   readonly log: { readonly level: LogLevel; readonly format: "text" | "json" };
 }
 
@@ -219,6 +221,9 @@ export const TABLE: Table<Config> = {
       "what a refused PUBLISH does beside the reason code",
     ),
     onReload: choice("keep", ["keep", "drop"], "what SIGHUP does to clients that are connected"),
+  },
+  admin: {
+    socket: text("", 100, "", "Unix socket for rqtt auth explain, beside the configuration file; empty: none"),
   },
   log: {
     level: choice("info", ["debug", "info", "warn", "error"], "least level that is written"),

@@ -6,8 +6,9 @@
  * configuration, 70 for a bug.
  */
 import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import allowAll from "../plugins/allow-all.ts";
+import { type AdminDoor, openAdmin } from "./bun/admin.ts";
 import { createBroker, ListenError, type RunningBroker } from "./bun/create-broker.ts";
 import { createLog, stderrSink } from "./bun/log.ts";
 import { loadPlugin, type PluginUse } from "./bun/plugin-chain.ts";
@@ -46,7 +47,8 @@ async function run(config: Config, folder: string): Promise<void> {
   process.on("uncaughtException", (error) => crash(log, error));
   process.on("unhandledRejection", (error) => crash(log, error));
   const broker = await start(config, folder, log);
-  stopOnSignal(broker, log);
+  const admin = await admit(config, folder, broker);
+  stopOnSignal(broker, admin, log);
   process.on("SIGHUP", () => void reload(broker, log));
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
   console.log(nextSteps(config));
@@ -82,6 +84,17 @@ async function start(config: Config, folder: string, log: Log): Promise<RunningB
     console.error(`rqtt: ${text}`);
     // A setting of a plugin is a mistake in the configuration like any other.
     process.exit(error instanceof ListenError ? 1 : 2);
+  }
+}
+
+/** The door for the commands, where one is configured. */
+async function admit({ admin }: Config, folder: string, broker: RunningBroker): Promise<AdminDoor | undefined> {
+  if (admin.socket === "") return undefined;
+  try {
+    return await openAdmin(resolve(folder, admin.socket), (clientId) => broker.report(clientId));
+  } catch (error) {
+    console.error(`rqtt: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
   }
 }
 
@@ -121,12 +134,13 @@ function crash(log: Log, error: unknown): void {
 }
 
 /** The first signal stops in order, the second at once. */
-function stopOnSignal(broker: RunningBroker, log: Log): void {
+function stopOnSignal(broker: RunningBroker, admin: AdminDoor | undefined, log: Log): void {
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) process.exit(1);
     stopping = true;
     log.write("info", "stopping", { signal, connections: broker.connectionCount });
+    admin?.close();
     await broker.close();
     process.exit(0);
   };

@@ -59,6 +59,7 @@ describe("with nothing configured", () => {
       capabilities: DEFAULT_CAPABILITIES,
       sys: { intervalMs: 10_000 },
       auth: { anonymous: "loopback", chain: [], ceiling: [], denyAction: "ignore", onReload: "keep" },
+      admin: { socket: "" },
       log: { level: "info", format: "text" },
     });
   });

@@ -9,6 +9,7 @@
  */
 import { readFileSync } from "node:fs";
 import { Broker } from "../core/broker.ts";
+import type { ClientReport } from "../core/client-report.ts";
 import { allowAll } from "../core/gate/allow-all.ts";
 import {
   type BrokerConfig,
@@ -67,6 +68,8 @@ export interface RunningBroker {
   readonly connectionCount: number;
   /** A connection of this very process; speak MQTT on it, CONNECT first. */
   connect(): InProcessConnection;
+  /** What is known of a client; undefined where there is no session of this name. */
+  report(clientId: string): ClientReport | undefined;
   /** What each provider of the chain has done so far. */
   readonly providers: readonly ProviderReport[];
   /**
@@ -176,6 +179,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
       return broker.connectionCount;
     },
     connect: () => connectInProcess(broker, turn),
+    report: (clientId) => broker.report(clientId),
     async close(timeoutMs = CLOSE_TIMEOUT_MS) {
       await close(broker, turn, running, timeoutMs);
       await host?.close();

@@ -18,6 +18,7 @@ import { Grant } from "../core/gate/grant.ts";
 import type { PrincipalInit, Rule, Verdict } from "../core/gate/provider.ts";
 import type { AuthRequest, Log } from "../core/ports.ts";
 import { type Arguments, readArguments, readSecret } from "./arguments.ts";
+import { ruleText } from "./rule-text.ts";
 import { UsageError } from "./usage-error.ts";
 
 const FLAGS = ["--config", "--client-id", "--username", "--method", "--publish", "--subscribe", "--address"];
@@ -135,13 +136,4 @@ function letIn(principal: PrincipalInit, clientId: string, given: Arguments, cei
     console.log(`subscribe ${filter}: ${qos === -1 ? "no: SUBACK 0x87" : `yes, to QoS ${qos}`}`);
   }
   return refused === 0 ? 0 : 1;
-}
-
-function ruleText({ on, filter, maxQos, retain, share }: Rule): string {
-  const details = [
-    maxQos === undefined ? "" : `maxQos=${maxQos}`,
-    retain === false ? "not retained" : "",
-    share === undefined || share === true ? "" : share === false ? "not shared" : `share=${share.join("|")}`,
-  ];
-  return [on, filter, ...details].filter((part) => part !== "").join(" ");
 }

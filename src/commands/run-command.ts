@@ -1,10 +1,11 @@
 /**
- * Commands beside the broker itself: `rqtt auth hash`, `rqtt auth check`, `rqtt plugin new`.
+ * Commands beside the broker itself: `rqtt auth hash`, `rqtt auth check`, `rqtt auth explain`, `rqtt plugin new`.
  *
  * A command answers its exit code: 0 done, 1 the answer is no, 2 it was not asked rightly. Results go to standard output,
  * questions and complaints to standard error, so that a result can be piped on.
  */
 import { authCheck } from "./auth-check.ts";
+import { authExplain } from "./auth-explain.ts";
 import { authHash } from "./auth-hash.ts";
 import { pluginNew } from "./plugin-new.ts";
 import { UsageError } from "./usage-error.ts";
@@ -17,6 +18,7 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   "auth hash": authHash,
   "auth check": authCheck,
+  "auth explain": authExplain,
   "plugin new": pluginNew,
 };
 

@@ -9,6 +9,7 @@
  * No input throws: a peer's mistake ends that peer's connection, a bug of ours ends it too and is logged.
  */
 
+import { type ClientReport, reportClient } from "./client-report.ts";
 import { Framer } from "./codec/framer.ts";
 import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
 import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
@@ -62,6 +63,12 @@ export class Broker {
 
   get sessionCount(): number {
     return this.#state.sessions.size;
+  }
+
+  /** What is known of a client; undefined where there is no session of this name. */
+  report(clientId: string): ClientReport | undefined {
+    const session = this.#state.sessions.get(clientId);
+    return session === undefined ? undefined : reportClient(session);
   }
 
   /** A Network Connection was accepted. One too many is closed at the end of the turn. */

@@ -16,6 +16,7 @@ const PLACEHOLDER = /\$\{([^}]*)\}/gu;
 const UNSAFE_PARTS = ["/", "+", "#", "\u0000"];
 /** Verdicts on topics remembered by one grant. */
 const REMEMBERED_MAX = 1024;
+const REMEMBERED_CHARACTERS_MAX = 256;
 
 export class Grant {
   /** Whether every PUBLISH to a topic that does not begin with "$" is allowed, so that the topic need not be looked at. */
@@ -28,8 +29,9 @@ export class Grant {
   readonly #publishDeny: readonly Rule[];
   readonly #subscribeAllow: readonly Rule[];
   readonly #subscribeDeny: readonly Rule[];
-  /** The highest QoS that may be published (-1: none) by Topic Name, with a prefix that says whether retained. */
+  /** The highest QoS that may be published (-1: none), by Topic Name. */
   #remembered: Map<string, number> | null = null;
+  #rememberedRetained: Map<string, number> | null = null;
 
   constructor(principal: PrincipalInit, clientId: string, ceiling: Ceiling) {
     const { permissions } = principal;
@@ -55,16 +57,22 @@ export class Grant {
 
   /** Whether a message may be published: a PUBLISH, or a Will. */
   mayPublish(topicName: string, qos: QoS, retain: boolean): boolean {
-    const key = retain ? `r${topicName}` : `-${topicName}`;
-    const remembered = (this.#remembered ??= new Map());
-    let qosMax = remembered.get(key);
+    const remembered = retain ? this.#rememberedRetained : this.#remembered;
+    let qosMax = remembered?.get(topicName);
     if (qosMax === undefined) {
       qosMax = this.#publishQosMax(topicName, retain);
-      // Full: begin anew. Whoever publishes to ever new topics pays for looking, and no memory.
-      if (remembered.size >= REMEMBERED_MAX) remembered.clear();
-      remembered.set(key, qosMax);
+      if (topicName.length <= REMEMBERED_CHARACTERS_MAX) this.#remember(topicName, retain, qosMax);
     }
     return qos <= qosMax;
+  }
+
+  #remember(topicName: string, retain: boolean, qosMax: number): void {
+    if (retain) this.#rememberedRetained ??= new Map();
+    else this.#remembered ??= new Map();
+    const remembered = (retain ? this.#rememberedRetained : this.#remembered)!;
+    // Full: begin anew. Whoever publishes to ever new topics pays for looking, and no memory.
+    if (remembered.size >= REMEMBERED_MAX) remembered.clear();
+    remembered.set(topicName, qosMax);
   }
 
   /** The highest QoS at which a message may be published to a topic; -1: none. */
@@ -90,6 +98,40 @@ export class Grant {
       if (ceiling > granted) granted = ceiling;
     }
     return granted;
+  }
+
+  /** Which rule decides about a PUBLISH, in words for a person. */
+  explainPublish(topicName: string, qos: QoS, retain: boolean): string {
+    const denied = this.#publishDeny.find((rule) => topicMatches(rule.filter, topicName));
+    if (denied !== undefined) return `denied by the rule ${denied.filter}`;
+    if (this.#everything) return "allowed: everything is";
+    const matching = this.#publishAllow.filter((rule) => topicMatches(rule.filter, topicName));
+    if (matching.length === 0) return "refused: no allow rule matches the topic";
+    const fitting = matching.filter((rule) => !retain || rule.retain !== false);
+    if (fitting.length === 0) return `refused: the rule ${matching[0]!.filter} allows no retained messages`;
+    const rule = fitting.find((candidate) => qos <= (candidate.maxQos ?? ANY_QOS));
+    if (rule !== undefined) return `allowed by the rule ${rule.filter}`;
+    return `refused: QoS ${qos} is above what the rule ${fitting[0]!.filter} allows`;
+  }
+
+  /** Which rule decides about a subscription, in words for a person. */
+  explainSubscribe(topicFilter: string, shareName: string): string {
+    const denied = this.#subscribeDeny.find((rule) => filtersOverlap(rule.filter, topicFilter));
+    if (denied !== undefined) return `denied: it overlaps the deny rule ${denied.filter}`;
+    if (this.#everything) return "allowed: everything is";
+    const covering = this.#subscribeAllow.filter((rule) => filterCovers(rule.filter, topicFilter));
+    if (covering.length === 0) return "refused: no allow rule covers the whole filter";
+    const rule = covering.find((candidate) => allowsShare(candidate, shareName));
+    return rule === undefined
+      ? `refused: the rule ${covering[0]!.filter} does not allow this share`
+      : `allowed by the rule ${rule.filter}`;
+  }
+
+  /** The rules as they are in force, placeholders filled in; "everything" where there are none. */
+  get rules(): { readonly allow: readonly Rule[] | "everything"; readonly deny: readonly Rule[] } {
+    const union = (first: readonly Rule[], second: readonly Rule[]): Rule[] => [...new Set([...first, ...second])];
+    const deny = union(this.#publishDeny, this.#subscribeDeny);
+    return { allow: this.#everything ? "everything" : union(this.#publishAllow, this.#subscribeAllow), deny };
   }
 
   /** Whether a message on this topic may be delivered; asked only where `deniesDeliveries`. */

@@ -167,7 +167,22 @@ export interface Provider {
   readonly methods?: readonly string[];
   connect?(request: ConnectRequest, signal: AbortSignalLike): Verdict | Promise<Verdict>;
   exchange?(request: ConnectRequest): Exchange;
+  /**
+   * Everything that is looked at for this credential, one by one, for `rqtt auth check`; never called for a client. Goes on
+   * after a check that fails, as far as the next one makes sense. Optional.
+   */
+  explain?(request: ConnectRequest, data: Uint8Array | undefined): Promise<readonly Check[]>;
   close?(): void | Promise<void>;
+}
+
+/** One thing that was looked at. `expected` and `found` are for a person and hold no credential. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly expected: string;
+  readonly found: string;
+  /** What to do about it. */
+  readonly hint?: string;
 }
 
 /** What a plugin module exports as its default. */

@@ -46,6 +46,7 @@ export function handlePublish(
   view.bytes = NO_BYTES;
   if (reasonCode === ReasonCode.NotAuthorized) {
     state.statistics.dropped.notAuthorized++;
+    session.lastRefusal = { what: "publish", topicName: topic.text, qos, retain: view.retain };
     if (state.config.denyAction === "disconnect") {
       disconnect(state, connection, ReasonCode.NotAuthorized, "PUBLISH not authorized");
       return;

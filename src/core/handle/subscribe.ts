@@ -86,7 +86,11 @@ function grantedQos(
     if (parsed.shareName !== "" && !capabilities.sharedSubscriptionAvailable) return ReasonCode.UnspecifiedError;
   }
   const granted = session.grant.maySubscribe(parsed.topicFilter, parsed.shareName, filter.qos);
-  if (granted === -1) return ReasonCode.NotAuthorized;
+  if (granted === -1) {
+    const { topicFilter, shareName } = parsed;
+    session.lastRefusal = { what: "subscribe", topicFilter, shareName };
+    return ReasonCode.NotAuthorized;
+  }
   const { subscriptions } = session;
   if (subscriptions?.has(filter.topicFilter) !== true) {
     const isFull = (subscriptions?.size ?? 0) >= limits.subscriptionsPerClientMax;

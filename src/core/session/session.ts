@@ -6,6 +6,7 @@
  */
 
 import type { ApplicationMessage } from "../application-message.ts";
+import type { QoS } from "../codec/packet.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Grant } from "../gate/grant.ts";
@@ -16,6 +17,11 @@ import type { Will } from "./will.ts";
 
 /** Session Expiry Interval that means never (section 3.1.2.11.2). */
 export const NEVER_EXPIRES = 0xffffffff;
+
+/** A PUBLISH or SUBSCRIBE that was refused. */
+export type Refused =
+  | { readonly what: "publish"; readonly topicName: string; readonly qos: QoS; readonly retain: boolean }
+  | { readonly what: "subscribe"; readonly topicFilter: string; readonly shareName: string };
 
 /** A search for retained messages, put down and taken up again; see router/retained.ts. */
 export interface RetainedSearch {
@@ -65,6 +71,8 @@ export class Session {
   expiryDeadline: Deadline<Session> | null = null;
   willDeadline: Deadline<Session> | null = null;
   droppedMessages = 0;
+  /** What the gate refused last, for whoever asks why. */
+  lastRefusal: Refused | null = null;
   /** Stamp and place that the router uses to find overlapping subscriptions. */
   routeStamp = 0;
   routeIndex = 0;
