@@ -1,6 +1,6 @@
 /**
- * `rqtt auth check`: what the configured chain says of a client, without a broker: which provider decided and why, what
- * the client may do, and the codes that an MQTT 5.0 and a 3.1.1 client would get. The credential comes from the terminal or
+ * `rqtt auth check`: what the configured chain says of a client, without a broker: what each provider looked at, which one
+ * decided and why, what the client may do, and the codes that an MQTT 5.0 and a 3.1.1 client would get. The credential comes from the terminal or
  * standard input and is not shown.
  *
  * Exit codes: 0 let in (and allowed everything that was asked for), 1 kept out, 2 not asked rightly.
@@ -18,6 +18,7 @@ import { Grant } from "../core/gate/grant.ts";
 import type { PrincipalInit, Rule, Verdict } from "../core/gate/provider.ts";
 import type { AuthRequest, Log } from "../core/ports.ts";
 import { type Arguments, readArguments, readSecret } from "./arguments.ts";
+import { explanationLines, explanationOf } from "./explanation.ts";
 import { ruleText } from "./rule-text.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -43,7 +44,8 @@ export const authCheck = {
     );
     const secret = await readSecret("Password or token: ");
     const request = requestOf(given, secret);
-    const verdict = await askOnce(uses, folder, request);
+    const { verdict, fits } = await askOnce(uses, folder, request, secret);
+    if (verdict.do === "continue") return askedOn(fits, given);
     if (verdict.do !== "accept") return kept(verdict);
     const deny: Rule[] = ceiling.map((filter) => ({ on: "both", filter }));
     return letIn(verdict.principal, request.clientId, given, deny);
@@ -66,13 +68,18 @@ function requestOf(given: Arguments, secret: Uint8Array): AuthRequest {
     username: last(given, "--username"),
     password: method === undefined && secret.length > 0 ? secret : undefined,
     authenticationMethod: method,
-    authenticationData: method === undefined ? undefined : secret,
+    // The first message of SCRAM has no password in it: the provider is made to ask on instead.
+    authenticationData: method === undefined || isDialogue(method) ? undefined : secret,
     userProperties: [],
     will: undefined,
     remoteAddress: last(given, "--address") ?? "127.0.0.1",
     listener: "rqtt auth check",
     current: undefined,
   };
+}
+
+function isDialogue(method: string): boolean {
+  return method.startsWith("SCRAM-");
 }
 
 /** Shows what the providers log: that is where each check says what it expected and got. */
@@ -83,24 +90,46 @@ const shown: Log = {
   },
 };
 
-async function askOnce(uses: readonly PluginUse[], folder: string, request: AuthRequest): Promise<Verdict> {
+interface Answer {
+  readonly verdict: Verdict;
+  /** Whether there were checks, and none of them failed. */
+  readonly fits: boolean;
+}
+
+async function askOnce(
+  uses: readonly PluginUse[],
+  folder: string,
+  request: AuthRequest,
+  secret: Uint8Array,
+): Promise<Answer> {
   const late = Promise.withResolvers<Verdict>();
   const chain = await createChain(uses, { log: shown, folder });
   const host = new PluginHost(chain, { log: shown, sink: (_id, verdict) => late.resolve(verdict) });
   const verdict = host.ask(request) ?? (await late.promise);
-  for (const { name, outcomes, longestMs } of host.report()) {
+  let fits = false;
+  for (const [at, { name, outcomes, longestMs }] of host.report().entries()) {
     const [outcome = "not asked"] = Object.entries(outcomes).find(([, count]) => count > 0) ?? [];
     console.log(`provider ${name}: ${outcome}${outcome === "not asked" ? "" : ` after ${longestMs.toFixed(1)} ms`}`);
+    // Whoever was not asked is not shown the credential either.
+    if (outcome === "not asked") continue;
+    const data = request.authenticationMethod === undefined ? undefined : secret;
+    const checks = await explanationOf(chain[at]!.provider, request, data);
+    if (checks === undefined || checks.length === 0) continue;
+    for (const line of explanationLines(checks)) console.log(line);
+    fits = checks.every(({ ok }) => ok);
   }
   await host.close();
-  return verdict;
+  return { verdict, fits };
 }
 
-function kept(verdict: Exclude<Verdict, { do: "accept" }>): number {
-  if (verdict.do === "continue") {
-    console.log("asked on: this method takes several steps, which this command cannot make");
-    return 1;
-  }
+/** The checks are all there is to go by: with several steps there is no verdict without the client's part. */
+function askedOn(fits: boolean, given: Arguments): number {
+  console.log("asked on: this method takes several steps, which this command cannot make");
+  if (fits) console.log("a client with this password would be let in");
+  return fits && !given.flags.has("--publish") && !given.flags.has("--subscribe") ? 0 : 1;
+}
+
+function kept(verdict: Exclude<Verdict, { do: "accept" | "continue" }>): number {
   const because = verdict.do === "refuse" ? verdict.because : "not-authorized";
   const code = refusalReasonCode(because);
   console.log(`kept out: ${because}${verdict.do === "refuse" && verdict.log ? `: ${verdict.log}` : ""}`);

@@ -8,6 +8,8 @@
  *   expect(anna.can("pub", "doors/anna/open", { qos: 1 })).toBe(true);
  *   await door.close();
  *
+ *   const issuer = await startTestIssuer();   // for plugins that take tokens
+ *
  *   test("keeps the contract", () => conformance(plugin, settings, { good: [...], bad: [...] }, surroundings));
  *
  * Who is let in, which code is sent and what is allowed is decided by the broker's own code, from what the plugin says.
@@ -21,6 +23,13 @@ import { keepContract, type Samples } from "./contract-checks.ts";
 import { type ClientInit, connectPacketOf, connectRequestOf, DryClient, peerOf } from "./dry-client.ts";
 import { bytesOf, LentServices, type LoggedLine, type Surroundings } from "./lent-services.ts";
 import { type Asking, askDirectly, ProviderUnderTest, type Said } from "./provider-under-test.ts";
+
+export {
+  RESOURCE_SERVER,
+  startTestIssuer,
+  type TestIssuer,
+  type TestIssuerOptions,
+} from "./test-issuer.ts";
 
 /** Authentication Data, or how to make it from what the provider asked. */
 export type AuthData =

@@ -16,7 +16,7 @@ import {
 } from "./property.ts";
 import { Reader } from "./reader.ts";
 import { decodeUtf8 } from "./utf8.ts";
-import { varintLength, type Writer } from "./writer.ts";
+import { LOOP_COPY_BYTES_MAX, varintLength, type Writer } from "./writer.ts";
 
 export interface Publish {
   type: "publish";
@@ -234,11 +234,7 @@ export function writePublish(
   const packetBytes = 1 + varintLength(remaining) + remaining;
   if (packetBytes > packetBytesMax) return false;
   writer.reserve(withPayload ? packetBytes : packetBytes - payloadLength);
-  writer.u8(firstByte);
-  writer.varint(remaining);
-  writer.u16(topicBytes.length);
-  writer.raw(topicBytes, 0, topicBytes.length);
-  if ((firstByte & 0x06) !== 0) writer.u16(packetId);
+  writeHead(writer, firstByte, remaining, topicBytes, packetId);
   if (hop !== null) {
     writer.varint(propertiesLength);
     if (propertiesLength > carried) writeHopProperties(writer, hop);
@@ -246,6 +242,38 @@ export function writePublish(
   }
   if (withPayload) writer.raw(parts.payload, parts.payloadStart, parts.payloadEnd);
   return true;
+}
+
+/** Fixed header, Topic Name and Packet Identifier, by direct stores: room was reserved, and this runs for every delivery. */
+function writeHead(
+  writer: Writer,
+  firstByte: number,
+  remaining: number,
+  topicBytes: Uint8Array,
+  packetId: number,
+): void {
+  const { bytes } = writer;
+  const topicLength = topicBytes.length;
+  let at = writer.length;
+  bytes[at++] = firstByte;
+  while (remaining > 127) {
+    bytes[at++] = (remaining & 0x7f) | 0x80;
+    remaining >>>= 7;
+  }
+  bytes[at++] = remaining;
+  bytes[at++] = topicLength >>> 8;
+  bytes[at++] = topicLength;
+  if (topicLength <= LOOP_COPY_BYTES_MAX) {
+    for (let from = 0; from < topicLength; from++) bytes[at++] = topicBytes[from]!;
+  } else {
+    bytes.set(topicBytes, at);
+    at += topicLength;
+  }
+  if ((firstByte & 0x06) !== 0) {
+    bytes[at++] = packetId >>> 8;
+    bytes[at++] = packetId;
+  }
+  writer.length = at;
 }
 
 function writeHopProperties(writer: Writer, hop: HopProperties): void {

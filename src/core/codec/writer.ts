@@ -7,7 +7,7 @@
 import { encodeUtf8Into, utf8Length } from "./utf8.ts";
 
 /** Below this a plain loop beats the call that copies. */
-const LOOP_COPY_BYTES_MAX = 48;
+export const LOOP_COPY_BYTES_MAX = 48;
 
 export class Writer {
   bytes: Uint8Array;

@@ -2,7 +2,8 @@
  * Topic Names by their bytes: a bounded cache that turns the bytes of a PUBLISH into a `Topic`, checked once, with its
  * route. A hit needs no decoding, no UTF-8 check and no walk through the tree.
  *
- * Direct-mapped: a newcomer takes the slot of whoever was there, so the table can never grow. Long names are not kept.
+ * Direct-mapped: a newcomer that comes again takes the slot of whoever was there, so the table can never grow and a stream of
+ * names that are used once displaces nobody. Long names are not kept.
  */
 import type { TopicName } from "../application-message.ts";
 import { checkTopicNameBytes } from "../codec/topic.ts";
@@ -38,6 +39,8 @@ export class Topic implements TopicName {
 
 export class TopicTable {
   readonly #slots: (Topic | undefined)[] = new Array(SLOTS).fill(undefined);
+  /** Hash of the name that asked for a taken slot last: who comes twice displaces who is there, who comes once does not. */
+  readonly #seen = new Int32Array(SLOTS);
   readonly #levelsMax: number;
 
   constructor(levelsMax: number) {
@@ -46,15 +49,18 @@ export class TopicTable {
 
   /** The topic whose name is bytes[start, end). Throws a PeerError where that is no Topic Name. */
   intern(bytes: Uint8Array, start: number, end: number): Topic {
-    let hash = 0x811c9dc5;
-    for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
-    const slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
+    const hash = hashBytes(bytes, start, end);
+    const slot = hash & (SLOTS - 1);
     const known = this.#slots[slot];
     if (known !== undefined && known.hash === hash && equalBytes(known.bytes, bytes, start, end)) return known;
-    checkTopicNameBytes(bytes, start, end, this.#levelsMax);
-    checkUtf8(bytes, start, end);
+    if (!isPlainName(bytes, start, end, this.#levelsMax)) {
+      checkTopicNameBytes(bytes, start, end, this.#levelsMax);
+      checkUtf8(bytes, start, end);
+    }
     const topic = new Topic(copyOf(bytes, start, end), hash);
-    if (end - start <= CACHED_BYTES_MAX) this.#slots[slot] = topic;
+    if (end - start > CACHED_BYTES_MAX) return topic;
+    if (known === undefined || this.#seen[slot] === hash) this.#slots[slot] = topic;
+    else this.#seen[slot] = hash;
     return topic;
   }
 
@@ -67,6 +73,36 @@ export class TopicTable {
     const bytes = encodeUtf8(text);
     return new Topic(bytes, 0);
   }
+}
+
+/** By words of four bytes, mixed so that names that differ in one digit spread over the slots. */
+function hashBytes(bytes: Uint8Array, start: number, end: number): number {
+  let hash = end - start;
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+    hash = Math.imul(hash ^ word, 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  for (; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+  return hash ^ (hash >>> 13);
+}
+
+/** Whether the name is ASCII and nothing about it has to be looked at closer: the common case in one pass. */
+function isPlainName(bytes: Uint8Array, start: number, end: number, levelsMax: number): boolean {
+  let levels = 1;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte > 0x2f) {
+      if (byte > 0x7f) return false;
+    } else if (byte === 0x2f) {
+      levels++;
+    } else if (byte === 0 || byte === 0x2b || byte === 0x23) {
+      return false;
+    }
+  }
+  return start < end && levels <= levelsMax;
 }
 
 function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
