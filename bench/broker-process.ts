@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import type { Login } from "./packet-bytes.ts";
 
 const READY_LIMIT_MS = 15_000;
 const STOP_LIMIT_MS = 3_000;
@@ -19,6 +20,8 @@ export interface Broker {
   command(port: number, folder: string): string[];
   /** Start of the line on standard output that means ready; without one, ready means that it accepts a connection. */
   readonly readyLine: string | null;
+  /** What clients have to say to be let in; null: nothing. */
+  readonly login: Login | null;
 }
 
 export interface RunningBroker {

@@ -8,6 +8,7 @@ import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import manifest from "../package.json";
 import type { Broker } from "./broker-process.ts";
+import type { Login } from "./packet-bytes.ts";
 
 interface Peer {
   readonly name: string;
@@ -17,13 +18,23 @@ interface Peer {
 
 const PEERS: readonly Peer[] = [{ name: "mosquitto", program: "mosquitto", broker: mosquitto }];
 
+/** Lets anybody in. */
 export function rqtt(): Broker {
+  return rqttWith("rqtt", () => [], null);
+}
+
+/** `configure` writes what files it needs and answers the flags that name them. */
+export function rqttWith(name: string, configure: (folder: string) => string[], login: Login | null): Broker {
   const main = resolve(import.meta.dir, "../src/main.ts");
   return {
-    name: "rqtt",
+    name,
     version: manifest.version,
     readyLine: "rqtt ready",
-    command: (port) => [process.execPath, main, "--listen", `mqtt://127.0.0.1:${port}`, "--store", "memory"],
+    login,
+    command: (port, folder) => {
+      const listen = ["--listen", `mqtt://127.0.0.1:${port}`, "--store", "memory"];
+      return [process.execPath, main, ...listen, ...configure(folder)];
+    },
   };
 }
 
@@ -56,6 +67,7 @@ function mosquitto(path: string): Broker {
     name: "mosquitto",
     version: help.match(/mosquitto version (\S+)/)?.[1] ?? "unknown",
     readyLine: null,
+    login: null,
     command: (port, folder) => {
       const configPath = join(folder, "mosquitto.conf");
       const lines = [

@@ -3,12 +3,15 @@
  *
  * A message carries its publisher's number and its sequence number in the first eight bytes of the payload and the
  * sequence number again in the last four. The expected case costs one comparison; only an anomaly is written down.
- * Invariant: `reachedCount` counts every sequence number up to the newest one seen, so a loss does not stall a run.
+ * Invariant: `reachedCount` counts every sequence number up to the newest one seen, so a loss does not stall a run, and
+ * what is written down is bounded: a sequence number that would leave more missing than a run can lose is a corrupt one.
  */
 
 const SEQUENCE_SPAN = 2 ** 32;
 
 export const PAYLOAD_BYTES_MIN = 12;
+/** Sequence numbers missing at once, of all publishers together. */
+export const MISSING_MAX = 1_000_000;
 
 export interface DeliveryFaults {
   lost: number;
@@ -45,10 +48,9 @@ export class DeliveryLedger {
     if (sequence === this.next[publisher]) {
       this.next[publisher] = sequence + 1;
       this.reachedCount++;
-    } else {
-      this.takeUnexpected(publisher, sequence);
+      return sequence;
     }
-    return sequence;
+    return this.takeUnexpected(publisher, sequence);
   }
 
   countCorrupt(): void {
@@ -62,17 +64,22 @@ export class DeliveryLedger {
     return { lost, duplicated: this.duplicated, reordered: this.reordered, corrupt: this.corrupt };
   }
 
-  private takeUnexpected(publisher: number, sequence: number): void {
+  private takeUnexpected(publisher: number, sequence: number): number {
     const next = this.next[publisher];
     const base = publisher * SEQUENCE_SPAN;
     if (sequence < next) {
       if (this.missing.delete(base + sequence)) this.reordered++;
       else this.duplicated++;
-      return;
+      return sequence;
+    }
+    if (sequence - next > MISSING_MAX - this.missing.size) {
+      this.corrupt++;
+      return -1;
     }
     for (let missed = next; missed < sequence; missed++) this.missing.add(base + missed);
     this.reachedCount += sequence + 1 - next;
     this.next[publisher] = sequence + 1;
+    return sequence;
   }
 }
 

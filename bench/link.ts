@@ -7,7 +7,15 @@
  * Refuses: a packet type a broker never sends, a Remaining Length of more than four bytes.
  */
 import type { Socket, SocketHandler } from "bun";
-import { DISCONNECT, encodeConnect, encodeSubscribe, PINGREQ, type ProtocolLevel, type Qos } from "./packet-bytes.ts";
+import {
+  DISCONNECT,
+  encodeConnect,
+  encodeSubscribe,
+  type Login,
+  PINGREQ,
+  type ProtocolLevel,
+  type Qos,
+} from "./packet-bytes.ts";
 
 export const PUBACK = 0x40;
 export const PUBREC = 0x50;
@@ -74,10 +82,15 @@ export class Link {
   }
 
   /** Opens the connection and waits for a CONNACK that accepts it. */
-  static async connect(port: number, clientId: string, protocolLevel: ProtocolLevel): Promise<Link> {
+  static async connect(
+    port: number,
+    clientId: string,
+    protocolLevel: ProtocolLevel,
+    login: Login | null = null,
+  ): Promise<Link> {
     const link = new Link(protocolLevel);
     link.socket = await Bun.connect<Link>({ hostname: "127.0.0.1", port, data: link, socket: SOCKET_EVENTS });
-    const connack = await link.request(encodeConnect(clientId, protocolLevel), CONNACK);
+    const connack = await link.request(encodeConnect(clientId, protocolLevel, login), CONNACK);
     if (connack[3] !== 0) throw new Error(`CONNECT refused with reason code ${connack[3]}`);
     if (protocolLevel === 5) link.receiveMaximum = receiveMaximumOf(connack);
     return link;

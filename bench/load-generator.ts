@@ -2,7 +2,7 @@
  * The load generator: a process of its own that loads a broker with one scenario and prints one line of JSON.
  *
  *   bun bench/load-generator.ts SCENARIO --port PORT [--messages N] [--window W] [--protocol 4|5]
- *                               [--warm-up N] [--broker-pid PID] [--progress]
+ *                               [--warm-up N] [--broker-pid PID] [--progress] [--username U --password P]
  *
  * Exit status 1 when a message was lost, duplicated, reordered or corrupted, or when the broker refused anything.
  * With `--broker-pid` the result holds that process's CPU time and memory; with `--progress`, shares done go to
@@ -27,6 +27,8 @@ const { values, positionals } = parseArgs({
     "warm-up": { type: "string" },
     "broker-pid": { type: "string" },
     progress: { type: "boolean", default: false },
+    username: { type: "string" },
+    password: { type: "string", default: "" },
   },
 });
 
@@ -38,6 +40,7 @@ const result = await runLoad({
   warmUpMessages: Number(values["warm-up"] ?? scenario.warmUpMessages),
   window: Number(values.window ?? scenario.windows[0]),
   protocolLevel: values.protocol === "5" ? 5 : 4,
+  login: values.username === undefined ? null : { username: values.username, password: values.password },
   brokerPid: values["broker-pid"] === undefined ? null : Number(values["broker-pid"]),
   onProgress: values.progress ? (share) => process.stderr.write(`${share.toFixed(4)}\n`) : () => {},
 });

@@ -7,7 +7,7 @@
 import { ArrivalPace } from "./arrival-pace.ts";
 import { type DeliveryFaults, DeliveryLedger } from "./delivery-ledger.ts";
 import { Link } from "./link.ts";
-import type { ProtocolLevel } from "./packet-bytes.ts";
+import type { Login, ProtocolLevel } from "./packet-bytes.ts";
 import { ProcessMeter, type ProcessUse, threadCpuMicros } from "./process-meter.ts";
 import { Publisher } from "./publisher.ts";
 import { deliveriesPerMessage, type Scenario, topicFilter, topicNames } from "./scenarios.ts";
@@ -22,6 +22,8 @@ export interface LoadPlan {
   readonly warmUpMessages: number;
   readonly window: number;
   readonly protocolLevel: ProtocolLevel;
+  /** Of every client; null: without username and password. */
+  readonly login: Login | null;
   readonly brokerPid: number | null;
   readonly onProgress: (share: number) => void;
 }
@@ -87,10 +89,10 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
 }
 
 async function assemble(plan: LoadPlan): Promise<Cast> {
-  const { scenario, port, protocolLevel } = plan;
+  const { scenario, port, protocolLevel, login } = plan;
   const subscribers: Subscriber[] = [];
   for (let n = 0; n < scenario.subscribers; n++) {
-    const link = await Link.connect(port, `bench-subscriber-${n}`, protocolLevel);
+    const link = await Link.connect(port, `bench-subscriber-${n}`, protocolLevel, login);
     const heard = scenario.paired ? { first: n, count: 1 } : { first: 0, count: scenario.publishers };
     const ledger = new DeliveryLedger(heard.first, heard.count, scenario.payloadBytes);
     subscribers.push(new Subscriber(link, ledger, scenario.qos));
@@ -98,7 +100,7 @@ async function assemble(plan: LoadPlan): Promise<Cast> {
   }
   const publishers: Publisher[] = [];
   for (let n = 0; n < scenario.publishers; n++) {
-    const link = await Link.connect(port, `bench-publisher-${n}`, protocolLevel);
+    const link = await Link.connect(port, `bench-publisher-${n}`, protocolLevel, login);
     const { qos, payloadBytes, topics } = scenario;
     const newTopicEach = topics === "new";
     const names = topicNames(scenario, n);

@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { type Broker, type RunningBroker, startBroker } from "./broker-process.ts";
 import type { LoadResult } from "./load-run.ts";
+import type { Login } from "./packet-bytes.ts";
 import { residentMemory } from "./process-meter.ts";
 
 export interface LoadOptions {
@@ -50,7 +51,7 @@ export async function runOnce(
   const started = await startBroker(broker);
   try {
     const memoryStartBytes = residentMemory(started.pid)?.nowBytes ?? 0;
-    return { memoryStartBytes, load: await generate(started, options, onProgress, signal) };
+    return { memoryStartBytes, load: await generate(started, broker.login, options, onProgress, signal) };
   } finally {
     await started.stop();
   }
@@ -88,6 +89,7 @@ export function median(values: readonly number[]): number {
 
 async function generate(
   broker: RunningBroker,
+  login: Login | null,
   options: LoadOptions,
   onProgress: (share: number) => void,
   signal: AbortSignal,
@@ -99,6 +101,7 @@ async function generate(
     protocol: options.protocolLevel,
     "warm-up": options.warmUpMessages,
     "broker-pid": broker.pid,
+    ...(login === null ? {} : { username: login.username, password: login.password }),
   };
   const generator = Bun.spawn(
     [

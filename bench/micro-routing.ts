@@ -57,13 +57,14 @@ function topicNames(count: number, nth: (n: number) => string): TopicNames {
   return { count, bytes, starts };
 }
 
-const GRANT = new Grant({ id: "bench", permissions: EVERYTHING }, "bench", { deny: [] });
+const PRINCIPAL = { id: "bench", permissions: EVERYTHING };
+const GRANT = new Grant(PRINCIPAL, "bench", { deny: [] });
 
 /** Subscriptions as a broker has them: in the router and with their session. */
 function subscribeAll(router: Router, count: number): Session[] {
   const sessions: Session[] = [];
   for (let n = 0; n < count; n++) {
-    if (n % SUBSCRIPTIONS_PER_SESSION === 0) sessions.push(new Session(`client${n}`, "owner", GRANT));
+    if (n % SUBSCRIPTIONS_PER_SESSION === 0) sessions.push(new Session(`client${n}`, "owner", GRANT, PRINCIPAL));
     const session = sessions[sessions.length - 1];
     const filter = filterText(n);
     const subscription = new Subscription(session, filter, filter);
@@ -75,7 +76,7 @@ function subscribeAll(router: Router, count: number): Session[] {
 
 function matchesTree(filters: number, hit: boolean): Timed {
   const tree = new TopicTree(LEVELS_MAX, SEED);
-  const session = new Session("client", "owner", GRANT);
+  const session = new Session("client", "owner", GRANT, PRINCIPAL);
   for (let n = 0; n < filters; n++) {
     const filter = filterText(n);
     tree.node(encodeUtf8(filter)).subscriptions = [new Subscription(session, filter, filter)];

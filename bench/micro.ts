@@ -9,6 +9,7 @@
  * compiler worked beside the benchmark.
  */
 import { join } from "node:path";
+import { GRANT_BENCHMARKS } from "./auth-grant.ts";
 import { BROKER_BENCHMARKS } from "./micro-broker.ts";
 import { CODEC_BENCHMARKS } from "./micro-codec.ts";
 import { type MicroBenchmark, type MicroResult, medianResult } from "./micro-measure.ts";
@@ -20,7 +21,12 @@ export interface MicroOptions {
   readonly table: boolean;
 }
 
-const BENCHMARKS: readonly MicroBenchmark[] = [...CODEC_BENCHMARKS, ...ROUTING_BENCHMARKS, ...BROKER_BENCHMARKS];
+const BENCHMARKS: readonly MicroBenchmark[] = [
+  ...CODEC_BENCHMARKS,
+  ...ROUTING_BENCHMARKS,
+  ...GRANT_BENCHMARKS,
+  ...BROKER_BENCHMARKS,
+];
 const WIDTHS = [30, 12, 10, 22, 12, 24] as const;
 
 export function benchmarksNamed(names: readonly string[]): readonly MicroBenchmark[] {

@@ -9,6 +9,12 @@
 export type ProtocolLevel = 4 | 5;
 export type Qos = 0 | 1 | 2;
 
+/** What a client says of itself in CONNECT. */
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
 /** One encoded PUBLISH and where the parts that change per message lie in it. */
 export interface PublishLayout {
   readonly bytes: Uint8Array;
@@ -20,16 +26,18 @@ export interface PublishLayout {
 export const PINGREQ = Uint8Array.of(0xc0, 0);
 export const DISCONNECT = Uint8Array.of(0xe0, 0);
 
-export function encodeConnect(clientId: string, protocolLevel: ProtocolLevel): Uint8Array {
+export function encodeConnect(clientId: string, protocolLevel: ProtocolLevel, login: Login | null = null): Uint8Array {
   const cleanStart = 0x02;
+  const withLogin = login === null ? 0 : 0xc0;
   const keepAliveOff = [0, 0];
   return packet(0x10, [
     ...text("MQTT"),
     protocolLevel,
-    cleanStart,
+    cleanStart | withLogin,
     ...keepAliveOff,
     ...noProperties(protocolLevel),
     ...text(clientId),
+    ...(login === null ? [] : [...text(login.username), ...text(login.password)]),
   ]);
 }
 

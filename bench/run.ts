@@ -4,6 +4,7 @@
  *   bun run bench [NAME...|all] [--messages N] [--window W] [--runs N] [--protocol 4|5] [--warm-up N]
  *                 [--peer NAME[=PATH]...] [--without-rqtt] [--json]
  *   bun run bench micro [NAME...] [--runs N] [--json]
+ *   bun run bench auth [PART...] [--runs N] [--messages N] [--json]
  *
  * Brokers take turns run by run, so that a machine that slows down slows down for all. Exit status 1 when any run lost,
  * duplicated, reordered or corrupted a message.
@@ -44,6 +45,7 @@ process.on("exit", () => {
 });
 
 if (positionals[0] === "micro") await runMicroAndExit(positionals.slice(1));
+if (positionals[0] === "auth") await runAuthAndExit(positionals.slice(1));
 const names = positionals.length === 0 ? ["seed"] : positionals;
 const scenarios = names.includes("all") ? SCENARIOS : names.map(scenarioNamed);
 const brokers = [...(values["without-rqtt"] ? [] : [rqtt()]), ...findPeers(values.peer)];
@@ -68,6 +70,16 @@ async function runMicroAndExit(names: readonly string[]): Promise<never> {
   const results = runMicro(names, { runs: positive(values.runs), table: !values.json });
   if (values.json) process.stdout.write(`${JSON.stringify({ ...circumstances(), results }, null, 2)}\n`);
   process.exit(0);
+}
+
+/** What authorisation and logins cost; likewise loaded only here. */
+async function runAuthAndExit(parts: readonly string[]): Promise<never> {
+  const { runAuth } = await import("./auth.ts");
+  const messages = positive(values.messages ?? scenarioNamed("seed").messages);
+  const options = { runs: positive(values.runs), messages, table: !values.json, signal: abort.signal };
+  const results = await runAuth(parts, options);
+  if (values.json) process.stdout.write(`${JSON.stringify({ ...circumstances(), results }, null, 2)}\n`);
+  process.exit(results.some(({ failures }) => failures.length > 0) ? 1 : 0);
 }
 
 async function measure(options: LoadOptions, runCount: number): Promise<Row["measurements"]> {

@@ -9,6 +9,7 @@ import { availableParallelism } from "node:os";
 import type {
   AbortSignalLike,
   AuthPlugin,
+  Check,
   PluginHostServices,
   Provider,
   Refusal,
@@ -24,6 +25,7 @@ import {
   unmatchedHash,
 } from "./password/argon2-hash.ts";
 import { accountSettings, type LiveAccounts, openAccounts } from "./password/live-accounts.ts";
+import { loginChecks } from "./password/login-checks.ts";
 import { type Attempt, LoginGuard } from "./password/login-guard.ts";
 import { createPrivateDigest } from "./password/private-digest.ts";
 import { VerifiedLogins } from "./password/verified-logins.ts";
@@ -134,8 +136,28 @@ function createProvider(config: Settings, host: PluginHostServices, accounts: Li
       const key = digest.text("verified", username, account?.secretText ?? "", password);
       return decide({ account, username, password, attempt, key, signal });
     },
+    explain: (request) =>
+      loginChecks<PasswordHash>({
+        request,
+        password: request.password,
+        file: config.file,
+        unknownUsers: config.unknownUsers,
+        find,
+        standing: (username) => guard.standing(guard.attempt(request.peer.address, digest.text("user", username))),
+        describe: hashCheck,
+        fits: (account, password) => limited(() => fitsPassword(account.secrets.get(ARGON2ID)!, password)),
+      }),
     close: accounts.close,
   };
+}
+
+function hashCheck(account: Account): Check {
+  const { memoryKiB, passes, lanes } = account.secrets.get(ARGON2ID)!;
+  const found = `argon2id m=${memoryKiB} t=${passes} p=${lanes}`;
+  const { memoryKiB: usualKiB, passes: usualPasses } = DEFAULT_COST;
+  const isWeak = memoryKiB * passes < usualKiB * usualPasses;
+  const hint = `cheaper to guess than m=${usualKiB} t=${usualPasses}, which "rqtt auth hash" makes`;
+  return { name: "hash", ok: true, expected: "an argon2id hash", found, ...(isWeak ? { hint } : {}) };
 }
 
 function refuse(because: Refusal, log: string): Verdict {

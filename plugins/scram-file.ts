@@ -6,9 +6,10 @@
  * dialogue as one who is, with a salt that stays the same; it never ends well. Without a method in CONNECT this provider is
  * not asked. Sources: RFC 5802, RFC 7677, MQTT 5.0 section 4.12.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
 import type {
   AuthPlugin,
+  Check,
   ConnectRequest,
   Exchange,
   Refusal,
@@ -16,7 +17,9 @@ import type {
   Verdict,
 } from "../src/core/gate/provider.ts";
 import type { Account as AccountOf } from "./password/account-file.ts";
+import { deriveScramKeys } from "./password/hash.ts";
 import { accountSettings, type LiveAccounts, openAccounts } from "./password/live-accounts.ts";
+import { loginChecks } from "./password/login-checks.ts";
 import { type Attempt, LoginGuard } from "./password/login-guard.ts";
 import { createPrivateDigest, type PrivateDigest } from "./password/private-digest.ts";
 import {
@@ -82,6 +85,7 @@ export default {
     return {
       methods: Object.keys(SCRAM_DIGESTS),
       exchange: (request) => createExchange({ accounts, guard, digest }, request),
+      explain: (request, data) => explain(config.file, { accounts, guard, digest }, request, data),
       close: accounts.close,
     };
   },
@@ -170,6 +174,49 @@ function finish({ accounts, guard }: Parts, challenge: Challenge, data: Uint8Arr
   }
   guard.succeeded(attempt);
   return { do: "accept", principal: accounts.principalOf(now), data: new TextEncoder().encode(serverFinal) };
+}
+
+/** `data` is the password itself, which no message of a client has in it. */
+async function explain(
+  file: string,
+  { accounts, guard, digest }: Parts,
+  request: ConnectRequest,
+  data: Uint8Array | undefined,
+): Promise<readonly Check[]> {
+  const mechanism = request.authenticationMethod;
+  if (!isScramMechanism(mechanism)) {
+    const expected = Object.keys(SCRAM_DIGESTS).join(" or ");
+    return [{ name: "method", ok: false, expected, found: "another one, or none" }];
+  }
+  return loginChecks<ScramKeys>({
+    request,
+    password: data ?? request.password,
+    file,
+    unknownUsers: "refuse",
+    find: (username) => accounts.current().byName.get(username),
+    standing: (username) => guard.standing(guard.attempt(request.peer.address, digest.text("user", username))),
+    describe: (account) => keysCheck(account, mechanism),
+    fits: (account, password) => fitsKeys(account.secrets.get(mechanism)!, password),
+  });
+}
+
+function keysCheck({ secrets }: Account, mechanism: ScramMechanism): Check {
+  const shared = { name: "keys", expected: `keys for ${mechanism}` };
+  const keys = secrets.get(mechanism);
+  if (keys !== undefined) return { ...shared, ok: true, found: `${mechanism}, ${keys.iterations} iterations` };
+  const hint = `"rqtt auth hash --scram ${mechanism}" makes them`;
+  return { ...shared, ok: false, found: `only ${[...secrets.keys()].join(", ")}`, hint };
+}
+
+async function fitsKeys({ mechanism, iterations, salt, storedKey }: ScramKeys, password: Uint8Array): Promise<boolean> {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(password);
+    const derived = await deriveScramKeys(text, mechanism, iterations, salt);
+    return timingSafeEqual(derived.storedKey, storedKey);
+  } catch {
+    // No text, or one that SASLprep forbids: no client could have made keys of it.
+    return false;
+  }
 }
 
 /** Keys that no password fits. Salt and iterations look like those of some user, always the same for one name. */

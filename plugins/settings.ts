@@ -68,12 +68,23 @@ export function onOff(): Setting<boolean> {
 /** `{ env = "NAME" }` or `{ file = "PATH" }`: never the secret itself. */
 export function secret(): Setting<SecretReference> {
   const expected = '{ env = "NAME" } or { file = "PATH" }';
-  return setting(expected, (value) => {
+  const accepts = (value: unknown): boolean => {
     if (typeof value !== "object" || value === null) return false;
     const [key, ...others] = Object.keys(value);
     const held: unknown = Object.values(value)[0];
     return others.length === 0 && (key === "env" || key === "file") && typeof held === "string" && held !== "";
-  });
+  };
+  return {
+    expected,
+    read(value, path) {
+      if (accepts(value)) return value as SecretReference;
+      // What was written in its place may be the secret itself.
+      throw new Complaint(
+        path,
+        `expected ${expected}, found ${typeof value === "string" ? "a text" : "something else"}`,
+      );
+    },
+  };
 }
 
 /** A list of at least `min` items. */

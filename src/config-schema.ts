@@ -142,6 +142,12 @@ const LIMITS: Table<Limits> = {
   topicAliasBytesMax: bytes(defaults.topicAliasBytesMax, 0, BYTES_MAX, "Topic Names behind aliases, each way"),
   connectionsMax: count(defaults.connectionsMax, 1, COUNT_MAX, "connections open at once"),
   unauthenticatedMax: count(defaults.unauthenticatedMax, 1, COUNT_MAX, "connections that are not let in yet"),
+  unauthenticatedPerAddressMax: count(
+    defaults.unauthenticatedPerAddressMax,
+    1,
+    COUNT_MAX,
+    "connections of one address that are not let in yet",
+  ),
   connectDeadlineMs: milliseconds(defaults.connectDeadlineMs, 1, HOUR_MS, "from opening a connection to its CONNACK"),
   authDeadlineMs: milliseconds(defaults.authDeadlineMs, 1, HOUR_MS, "for one re-authentication"),
   authRoundsMax: count(defaults.authRoundsMax, 1, 1000, "AUTH packets of a client in one exchange"),

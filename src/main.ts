@@ -45,11 +45,11 @@ function folderOf(file: string | undefined): string {
 async function run(config: Config, folder: string): Promise<void> {
   const log = createLog({ ...config.log, nowMs: Date.now, sink: stderrSink() });
   process.on("uncaughtException", (error) => crash(log, error));
-  process.on("unhandledRejection", (error) => crash(log, error));
+  process.on("unhandledRejection", (error) => loose(log, error));
   const broker = await start(config, folder, log);
   const admin = await admit(config, folder, broker);
   stopOnSignal(broker, admin, log);
-  process.on("SIGHUP", () => void reload(broker, log));
+  process.on("SIGHUP", () => void reload(broker, config, log));
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
   console.log(nextSteps(config));
 }
@@ -98,16 +98,37 @@ async function admit({ admin }: Config, folder: string, broker: RunningBroker): 
   }
 }
 
-/** SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is. */
-async function reload(broker: RunningBroker, log: Log): Promise<void> {
+/**
+ * SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is. From a chain to none is
+ * no way to go: the listeners that are open were allowed because there was one.
+ */
+async function reload(broker: RunningBroker, running: Config, log: Log): Promise<void> {
   const again = load();
   try {
     if (!again.ok) throw new Error("error" in again ? again.error : "not a configuration");
-    await broker.replacePlugins(await pluginsOf(again.config, folderOf(again.file)), again.config.auth.onReload);
+    const { config } = again;
+    if (running.auth.chain.length > 0 && config.auth.chain.length === 0) {
+      throw new Error("auth.chain: expected at least one plugin, as there was; stop and start to open the broker");
+    }
+    if (running.auth.chain.length === 0 && config.auth.anonymous !== running.auth.anonymous) {
+      throw new Error("auth.anonymous: cannot change while the broker runs; stop and start it");
+    }
+    const waiting = settingsThatWait(running, config);
+    if (waiting.length > 0) log.write("warn", "restart-needed", { settings: waiting.join(", ") });
+    await broker.replacePlugins(await pluginsOf(config, folderOf(again.file)), config.auth.onReload);
     log.write("info", "auth-reloaded", { providers: broker.providers.length });
   } catch (error) {
     log.write("error", "auth-reload-refused", { error: error instanceof Error ? error.message : String(error) });
   }
+}
+
+/** Settings that were changed and that only a restart puts in force. */
+function settingsThatWait(running: Config, next: Config): string[] {
+  const { chain, onReload, ...auth } = next.auth;
+  const { chain: _chain, onReload: _onReload, ...runningAuth } = running.auth;
+  const before: Readonly<Record<string, unknown>> = { ...running, auth: runningAuth };
+  const after: Readonly<Record<string, unknown>> = { ...next, auth };
+  return Object.keys(after).filter((key) => JSON.stringify(after[key]) !== JSON.stringify(before[key]));
 }
 
 /** What a newcomer has now, and the one thing to type for each next step. */
@@ -127,10 +148,30 @@ function nextSteps({ auth }: Config): string {
   ].join("\n");
 }
 
-/** Nothing a peer does may get here; if a bug does, its state cannot be trusted. */
+/**
+ * Nothing a peer does may get here; if a bug does, its state cannot be trusted. The message stays out of the log, since a
+ * plugin's may quote a credential; the places are enough to find it.
+ */
 function crash(log: Log, error: unknown): void {
-  log.write("error", "crash", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  log.write("error", "crash", placesOf(error));
   process.exit(70);
+}
+
+/** A promise that nobody waits for has failed. The core knows no promises, so it is a plugin's, and it alone is the worse for it. */
+function loose(log: Log, error: unknown): void {
+  log.write("error", "unhandled-rejection", placesOf(error));
+}
+
+function placesOf(error: unknown): { readonly error: string; readonly at: string } {
+  if (!(error instanceof Error)) return { error: "not an Error", at: "" };
+  const places = (error.stack ?? "").split("\n").filter((line) => /^\s+at /u.test(line));
+  return {
+    error: error.name,
+    at: places
+      .slice(0, 6)
+      .map((line) => line.trim())
+      .join(" < "),
+  };
 }
 
 /** The first signal stops in order, the second at once. */

@@ -1,6 +1,6 @@
 /** `rqtt auth explain` and the admin socket behind it: a live client seen from outside, by its own user only. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openAdmin } from "../src/bun/admin.ts";
@@ -83,9 +83,20 @@ describe("rqtt auth explain", () => {
   });
 
   test("a socket that a killed broker left behind is taken over, one that is in use is not", async () => {
+    const precious = join(folder, "precious.txt");
+    writeFileSync(precious, "kept");
+    await expect(openAdmin(precious, () => undefined)).rejects.toThrow("something else than a socket");
+    expect(readFileSync(precious, "utf8")).toBe("kept");
     const path = join(folder, "door.sock");
-    writeFileSync(path, "");
-    chmodSync(path, 0o600);
+    const killed = Bun.spawn([
+      process.execPath,
+      "-e",
+      `Bun.serve({ unix: ${JSON.stringify(path)}, fetch: () => new Response() }); console.log("up")`,
+    ]);
+    await killed.stdout.getReader().read();
+    killed.kill("SIGKILL");
+    await killed.exited;
+    expect(existsSync(path)).toBe(true);
     const first = await openAdmin(path, () => undefined);
     await expect(openAdmin(path, () => undefined)).rejects.toThrow("another broker has");
     first.close();

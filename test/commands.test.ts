@@ -1,5 +1,5 @@
 /** The commands beside the broker, as processes: what they print, where, and how they end; and the auth chain by SIGHUP. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { startLineProcess } from "./support/line-process.ts";
 import { RawClient } from "./support/raw-client.ts";
 import { ROOT } from "./support/repository.ts";
+import { newKey, pemOf, signToken, type TokenParts } from "./support/token-kit.ts";
 
 setDefaultTimeout(30_000);
 
@@ -117,6 +118,122 @@ describe("auth check", () => {
     const { code, stderr } = await rqtt(argv, "x");
     expect(code).toBe(2);
     expect(stderr).toInclude(expected);
+  });
+});
+
+describe("auth check, check by check", () => {
+  const chain = `
+    [[auth.chain]]
+    use = "jwt"
+    [auth.chain.issuers.factory]
+    issuer = "https://issuer.example"
+    audience = "rqtt"
+    algorithms = ["ES256"]
+    keys = { file = "factory.pem" }
+    [[auth.chain]]
+    use = "password-file"
+    file = "checked-users"
+  `;
+  const check = (input: string, ...more: string[]) =>
+    rqtt(["auth", "check", "--config", config("checks.toml", chain), ...more], input);
+  const linesOf = ({ stdout }: Ended) => stdout.split("\n").filter((line) => /^ {2}(?:ok|NO) {2}/u.test(line));
+  let token: (parts?: TokenParts) => Promise<string>;
+  let foreign: (parts?: TokenParts) => Promise<string>;
+
+  beforeAll(async () => {
+    const [key, rsa] = await Promise.all([newKey("ES256", "key-1"), newKey("RS256", "key-1")]);
+    writeFileSync(join(folder, "factory.pem"), await pemOf(key));
+    await userFile("checked-users", "canary-secret");
+    token = (parts) => signToken(key, parts);
+    foreign = (parts) => signToken(rsa, parts);
+  });
+
+  test("a good token: aligned lines before the verdict, and providers that were not asked have none", async () => {
+    const good = await check(await token({ claims: { scope: "mqtt:read:cmd/#" } }));
+    expect(good.code).toBe(0);
+    const lines = linesOf(good);
+    expect(lines.filter((line) => !line.startsWith("  ok  "))).toEqual([]);
+    expect(lines).toContain('  ok  aud:       "rqtt"');
+    expect(lines).toContain("  ok  rights:    allow sub cmd/#");
+    expect(good.stdout.indexOf(lines.at(-1)!)).toBeLessThan(good.stdout.indexOf("let in by jwt"));
+    expect(good.stdout).not.toInclude("password:");
+  });
+
+  test.each([
+    [
+      "wrong issuer",
+      { claims: { iss: "https://issuer.example/" } },
+      /^iss: +expected "https:\/\/issuer\.example", found "https:\/\/issuer\.example\/": .*slash at the end/u,
+    ],
+    ["wrong audience", { claims: { aud: "account" } }, /^aud: +expected "rqtt", found "account": .*\(ask the issuer/u],
+    [
+      "expired",
+      { claims: { exp: 1_000 } },
+      /^exp: +expected a time to come, found 1970-01-01T00:16:40Z, \d+ days ago: expired/u,
+    ],
+  ] as const)("%s", async (_, parts, expected) => {
+    const sent = await token(parts);
+    const bad = await check(sent);
+    expect(bad.code).toBe(1);
+    const wrong = linesOf(bad).filter((line) => line.startsWith("  NO"));
+    expect(wrong.map((line) => line.slice(6))).toEqual([expect.stringMatching(expected)]);
+    expect(bad.stdout).toInclude("MQTT 5.0 client: CONNACK 0x86");
+    for (const part of sent.split(".")) expect(JSON.stringify(bad)).not.toContain(part);
+  });
+
+  test("wrong algorithm: what the token claims is marked as unverified", async () => {
+    const bad = await check(await foreign());
+    expect(bad.code).toBe(1);
+    expect(bad.stdout).toMatch(/NO {2}alg: +expected ES256, found "RS256": not one of this issuer's algorithms/u);
+    expect(bad.stdout).toInclude('aud:       "rqtt" (unverified)');
+  });
+
+  test("wrong password, unknown user, and what a token makes of a terminal", async () => {
+    const wrong = await check("canary-guess", "--username", "door");
+    expect([wrong.code, linesOf(wrong).filter((line) => line.startsWith("  NO"))]).toEqual([
+      1,
+      [
+        expect.stringContaining("token: expected one in password, found none: left to the next provider"),
+        expect.stringContaining("password: expected the one of the user, found another one"),
+      ],
+    ]);
+    const unknown = await check("canary-secret", "--username", "canary-name");
+    expect(unknown.stdout).toMatch(/NO {2}user: +expected a name in checked-users, found another one/u);
+    expect(JSON.stringify([wrong, unknown])).not.toContain("canary");
+    const claims = { aud: "\u001b[2J\u009b31m\u202e" };
+    const hostile = await check(await token({ claims }));
+    expect(hostile.stdout).toInclude("aud:");
+    expect(linesOf(hostile).join("")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+
+  test("SCRAM: the checks decide, since the dialogue has steps that this command cannot make", async () => {
+    const { stdout } = await rqtt(["auth", "hash", "--scram", "SCRAM-SHA-256"], "canary-secret");
+    writeFileSync(join(folder, "scram-users"), `door:${stdout.trim()}\n`);
+    chmodSync(join(folder, "scram-users"), 0o600);
+    const file = config("scram.toml", '[[auth.chain]]\nuse = "scram-file"\nfile = "scram-users"\n');
+    const ask = (input: string, ...more: string[]) =>
+      rqtt(["auth", "check", "--config", file, "--username", "door", "--method", "SCRAM-SHA-256", ...more], input);
+    const [good, bad, topic] = [
+      await ask("canary-secret"),
+      await ask("canary"),
+      await ask("canary-secret", "--publish", "a"),
+    ];
+    expect([good.code, bad.code, topic.code]).toEqual([0, 1, 1]);
+    expect(good.stdout).toInclude("password: it fits");
+    expect(bad.stdout).toInclude("NO  password:");
+    expect(JSON.stringify([good, bad, topic])).not.toContain("canary");
+  });
+
+  test("a plugin that fails to explain itself costs its explanation alone", async () => {
+    const source = `export default { apiVersion: 1, name: "odd", create: () => ({
+      connect: () => ({ do: "accept", principal: { id: "a", permissions: "everything" } }),
+      explain: () => { throw new Error("canary-secret"); },
+    }) };`;
+    writeFileSync(join(folder, "odd.ts"), source);
+    const odd = config("odd.toml", '[[auth.chain]]\nuse = "./odd.ts"\n');
+    const { code, stdout } = await rqtt(["auth", "check", "--config", odd], "x");
+    expect([code, stdout]).toEqual([0, expect.stringContaining("NO  explanation: expected one, found none")]);
+    expect(stdout).not.toContain("canary");
   });
 });
 

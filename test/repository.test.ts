@@ -23,6 +23,8 @@ const TOP = [
 const NOT_OURS = /^(?:\.git|node_modules|data|\.DS_Store|.*\.log)$/u;
 
 const RUNTIME_DEPENDENCIES = ["@node-rs/argon2", "jose", "oauth4webapi"];
+/** What a part of the package needs that not everybody uses: the test issuer of the plugin kit. */
+const OPTIONAL_PEERS = ["oidc-provider"];
 
 interface PackageJson {
   readonly version: string;
@@ -33,6 +35,8 @@ interface PackageJson {
   readonly scripts: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
 }
 
 const packageJson = JSON.parse(readText("package.json")) as PackageJson;
@@ -55,9 +59,16 @@ describe("package.json", () => {
 
   test("it depends at run time on nothing but what was agreed", () => {
     expect(Object.keys(packageJson.dependencies).filter((name) => !RUNTIME_DEPENDENCIES.includes(name))).toEqual([]);
-    for (const kind of ["optionalDependencies", "peerDependencies", "bundledDependencies"]) {
+    for (const kind of ["optionalDependencies", "bundledDependencies"]) {
       expect(packageJson).not.toHaveProperty(kind);
     }
+  });
+
+  test("what only users of the plugin kit need is optional, and of the version that the tests run with", () => {
+    const { peerDependencies, peerDependenciesMeta, devDependencies } = packageJson;
+    expect(Object.keys(peerDependencies)).toEqual(OPTIONAL_PEERS);
+    expect(peerDependenciesMeta).toEqual(Object.fromEntries(OPTIONAL_PEERS.map((name) => [name, { optional: true }])));
+    for (const [name, version] of Object.entries(peerDependencies)) expect(devDependencies[name]).toBe(version);
   });
 
   test("every exported path and every command is a file of its own", () => {

@@ -4,8 +4,6 @@
  * Invariant: the users in force are those of the last file that was understood completely. A new file that is not keeps the
  * old one and is told in the log; one that takes a user, a password or a right away ends the connections that had it.
  */
-import { readFile, stat } from "node:fs/promises";
-import { isAbsolute, resolve } from "node:path";
 import type { PluginHostServices, PrincipalInit, Rule } from "../../src/core/gate/provider.ts";
 import { optional, text, whole } from "../settings.ts";
 import { type Account, type Accounts, readAccounts, type SecretKind } from "./account-file.ts";
@@ -51,7 +49,7 @@ export async function openAccounts<S>(
     const bytes = await readChecked(host, file);
     if (!isOpen || (current !== undefined && Buffer.compare(bytes, bytesInForce) === 0)) return;
     const next = readAccounts(decode(bytes, file), file, kind);
-    await checkMode(host, file, bytes);
+    await checkMode(host, file);
     if (!isOpen) return;
     const previous = current;
     current = next;
@@ -70,6 +68,7 @@ export async function openAccounts<S>(
   // Watched before it is read: a change in between is not lost.
   const stop = host.watchFile(file, () => {
     pending = pending.then(reload);
+    return pending;
   });
   const close = (): void => {
     isOpen = false;
@@ -114,26 +113,15 @@ function decode(bytes: Uint8Array, file: string): string {
  * Who can write the file can let itself in: refused. Who can only read it can try passwords at leisure: warned of, since
  * secrets mounted into containers are often readable by others.
  */
-async function checkMode(host: PluginHostServices, file: string, bytes: Uint8Array): Promise<void> {
-  const mode = await modeOf(file, bytes);
+async function checkMode(host: PluginHostServices, file: string): Promise<void> {
+  const mode = await host.fileMode(file);
   if (mode === undefined) return;
   const octal = (mode & 0o777).toString(8).padStart(4, "0");
   if ((mode & WRITABLE_BY_OTHERS) !== 0) {
     throw new Error(`${file}: expected a file that others cannot write, found mode ${octal}; chmod 600 it`);
   }
-  if ((mode & OPEN_TO_OTHERS) !== 0)
+  if ((mode & OPEN_TO_OTHERS) !== 0) {
     host.log("warn", "user-file-open-to-others", { file, mode: octal, better: "0600" });
-}
-
-/** A relative path begins where the host says; it is looked at only if the same bytes are found from here. */
-async function modeOf(file: string, bytes: Uint8Array): Promise<number | undefined> {
-  if (process.platform === "win32") return undefined;
-  const path = resolve(file);
-  try {
-    if (!isAbsolute(file) && Buffer.compare(await readFile(path), bytes) !== 0) return undefined;
-    return (await stat(path)).mode;
-  } catch {
-    return undefined;
   }
 }
 

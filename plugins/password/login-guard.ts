@@ -27,6 +27,13 @@ interface Failures {
   blockedUntilMs: number;
 }
 
+/** How a key stands in a table of failures. */
+export interface Standing {
+  readonly failures: number;
+  /** 0: no wait. */
+  readonly waitMs: number;
+}
+
 const ENTRIES_MAX = 10_000;
 const FIRST_WAIT_MS = 1_000;
 /** Failures are forgotten when the longest wait and then this long have passed without another one. */
@@ -49,6 +56,12 @@ class FailureTable {
 
   isBlocked(key: string, nowMs: number): boolean {
     return (this.#entries.get(key)?.blockedUntilMs ?? 0) > nowMs;
+  }
+
+  /** What counts against this key now. */
+  standing(key: string, nowMs: number): Standing {
+    const failures = this.#recent(key, nowMs);
+    return { failures: failures?.count ?? 0, waitMs: Math.max(0, (failures?.blockedUntilMs ?? 0) - nowMs) };
   }
 
   failed(key: string, nowMs: number): void {
@@ -112,6 +125,13 @@ export class LoginGuard {
     const nowMs = this.#options.nowMs();
     if (this.#proven.has(pair)) return this.#pairs.isBlocked(pair, nowMs);
     return this.#addresses.isBlocked(address, nowMs) || this.#users.isBlocked(user, nowMs);
+  }
+
+  /** The same in numbers, for whoever wants to know why. */
+  standing({ address, user, pair }: Attempt): Readonly<Record<"user" | "address", Standing>> {
+    const nowMs = this.#options.nowMs();
+    if (this.#proven.has(pair)) return { user: this.#pairs.standing(pair, nowMs), address: { failures: 0, waitMs: 0 } };
+    return { user: this.#users.standing(user, nowMs), address: this.#addresses.standing(address, nowMs) };
   }
 
   /** Answers false if this address has enough passwords under way; otherwise `end` has to follow. */

@@ -132,7 +132,7 @@ export class RemoteKeys implements KeySource {
     });
     if (status !== 200)
       throw new Error(
-        `${url} answered ${status}, expected 200${status >= 300 && status < 400 ? "; redirects are not followed" : ""}`,
+        `${withoutQuery(url)} answered ${status}, expected 200${status >= 300 && status < 400 ? "; redirects are not followed" : ""}`,
       );
     return keySetOf(text, false);
   }
@@ -142,9 +142,17 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : "not an Error";
 }
 
+function withoutQuery(url: string): string {
+  return url.split(/[?#]/u, 1)[0]!;
+}
+
 /** The URL, if something may be fetched from it that rights depend on. */
 export function checkUrl(url: string): string {
   const parsed = URL.parse(url);
+  // Kept out of every message: what stands before an "@" is a credential.
+  if (parsed !== null && (parsed.username !== "" || parsed.password !== "")) {
+    throw new Error("expected a URL without user name and password");
+  }
   const isLoopback = parsed !== null && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/u.test(parsed.hostname);
   if (parsed?.protocol === "https:" || (parsed?.protocol === "http:" && isLoopback)) return url;
   throw new Error(`expected an https URL, or http to loopback, found ${JSON.stringify(url.slice(0, 80))}`);

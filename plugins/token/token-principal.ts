@@ -53,7 +53,7 @@ export function subjectOf(config: IssuerConfig, claims: Claims): string {
   return subject;
 }
 
-function expiryOf(config: IssuerConfig, exp: unknown, nowMs: number): number {
+export function expiryOf(config: IssuerConfig, exp: unknown, nowMs: number): number {
   if (typeof exp !== "number" || !Number.isFinite(exp)) throw badCredentials("exp", "not a time", { found: show(exp) });
   const byToken = Math.min(Math.floor(exp * 1000), TIME_MS_MAX);
   if (byToken <= nowMs) {
@@ -64,7 +64,7 @@ function expiryOf(config: IssuerConfig, exp: unknown, nowMs: number): number {
   return connectionSecondsMax === undefined ? byToken : Math.min(byToken, nowMs + connectionSecondsMax * 1000);
 }
 
-function clientIdOf({ clientId }: IssuerConfig, claims: Claims): Pick<PrincipalInit, "clientId"> {
+export function clientIdOf({ clientId }: IssuerConfig, claims: Claims): Pick<PrincipalInit, "clientId"> {
   const path = clientId?.equals ?? clientId?.prefix;
   if (path === undefined) return {};
   const value = textAt(claims, path);
@@ -79,7 +79,7 @@ function clientIdOf({ clientId }: IssuerConfig, claims: Claims): Pick<PrincipalI
   return { clientId: { prefix: value + separator } };
 }
 
-function checkBinding(cnf: unknown, request: ConnectRequest): void {
+export function checkBinding(cnf: unknown, request: ConnectRequest): void {
   if (cnf === undefined) return;
   const members = isObject(cnf) ? Object.keys(cnf) : [];
   if (!isObject(cnf) || members.length !== 1 || members[0] !== "x5t#S256") {
@@ -91,4 +91,19 @@ function checkBinding(cnf: unknown, request: ConnectRequest): void {
   if (certificate === undefined)
     throw badCredentials("cnf", "the token is bound to a certificate, and the client has none");
   if (cnf["x5t#S256"] !== certificate.sha256) throw badCredentials("cnf", "the token is bound to another certificate");
+}
+
+/** A client that renews its token, or that says who it wants to be, has to be that one. */
+export function checkIdentity(
+  { id, username }: Pick<PrincipalInit, "id" | "username">,
+  subject: string,
+  authorizationId: string | undefined,
+  request: ConnectRequest,
+): void {
+  if (authorizationId !== undefined && ![subject, id, username].includes(authorizationId)) {
+    throw new TokenRefused("not-authorized", "OAUTHBEARER", "the client asks to be somebody else than the token says");
+  }
+  if (request.current !== undefined && request.current.id !== id) {
+    throw new TokenRefused("not-authorized", "re-authentication", "the token is somebody else's");
+  }
 }

@@ -6,6 +6,7 @@
  */
 import type {
   AbortSignalLike,
+  Check,
   ConnectRequest,
   Exchange,
   PluginHostServices,
@@ -14,13 +15,15 @@ import type {
   Verdict,
 } from "../../src/core/gate/provider.ts";
 import type { Claims } from "./claim-path.ts";
+import { explainToken } from "./explain-token.ts";
+import { findToken, NO_TOKEN } from "./find-token.ts";
 import type { Introspection } from "./introspection.ts";
 import { unknownIssuerHint } from "./issuer-presets.ts";
 import type { IssuerConfig, ProviderSettings } from "./issuer-settings.ts";
 import { readMethodData } from "./token-methods.ts";
-import { principalOf, subjectOf } from "./token-principal.ts";
+import { checkIdentity, principalOf, subjectOf } from "./token-principal.ts";
 import { badCredentials, refusalOf, show, TokenRefused } from "./token-refused.ts";
-import { claimedIssuer, type ShapeBounds, shapeOf, textOfBytes } from "./token-text.ts";
+import { claimedIssuer, type ShapeBounds, shapeOf } from "./token-text.ts";
 import { type KeySource, verifyToken } from "./verify-token.ts";
 
 /** One issuer at work. */
@@ -48,9 +51,6 @@ interface Judged {
   readonly subject: string;
 }
 
-type Found = { readonly token: string; readonly shape: "jwt" | "opaque" } | "too long" | "several" | undefined;
-
-const NO_TOKEN = "if it is an opaque one, configure introspection, or ask the issuer for a token for your audience";
 const SKIP: Verdict = { do: "skip" };
 
 export function createTokenProvider(
@@ -64,6 +64,7 @@ export function createTokenProvider(
   return {
     ...(inConnect.length === 0 ? {} : { connect: (request, signal) => judge.connect(request, signal) }),
     ...(tokenIn.includes("auth") ? { methods, exchange: (request: ConnectRequest) => judge.exchange(request) } : {}),
+    explain: (request, data) => judge.explain(request, data),
     close() {
       for (const issuer of issuers) issuer.close();
     },
@@ -88,7 +89,7 @@ class TokenJudge {
   }
 
   connect(request: ConnectRequest, signal: AbortSignalLike): Verdict | Promise<Verdict> {
-    const found = this.#find(request);
+    const found = findToken(request, this.#settings.tokenIn, this.#bounds);
     if (found === undefined) return SKIP;
     if (found === "too long") return refusalOf(this.#tooLong(), "");
     if (found === "several") return refusalOf(badCredentials("token", "the client sent two different ones"), "");
@@ -125,7 +126,7 @@ class TokenJudge {
           issuer = this.#issuerOf(token, shape);
           if (issuer === undefined) throw badCredentials("iss", "nobody here knows the issuer");
           const judged = await this.#judge(issuer, { token, shape }, request, signal);
-          checkIdentity(judged, authorizationId, request);
+          checkIdentity(judged.principal, judged.subject, authorizationId, request);
           return { do: "accept", principal: judged.principal };
         } catch (error) {
           return refusal(error, issuer);
@@ -134,24 +135,17 @@ class TokenJudge {
     };
   }
 
-  /** The token of a CONNECT; the same one in two places is one. */
-  #find(request: ConnectRequest): Found {
-    const { tokenIn } = this.#settings;
-    const { username, password, peer } = request;
-    let found: Found;
-    const look = (text: string | undefined, mayBeOpaque: boolean): void => {
-      if (text === undefined || text === "" || typeof found === "string") return;
-      const shape = shapeOf(text, this.#bounds);
-      if (shape === "too long") found = shape;
-      else if (shape === "jwt" || (shape === "opaque" && mayBeOpaque)) {
-        found = found === undefined || found.token === text ? { token: text, shape } : "several";
-      }
-    };
-    if (tokenIn.includes("password") && password !== undefined) look(textOfBytes(password), true);
-    // Many a user name looks like an opaque token; one without a password may be one.
-    if (tokenIn.includes("username")) look(username, password === undefined);
-    if (tokenIn.includes("authorization")) look(/^bearer +(\S+)$/iu.exec(peer.upgrade?.authorization ?? "")?.[1], true);
-    return found;
+  /** Check by check; at the end what decides is asked too, so that nothing it minds goes unsaid. */
+  async explain(request: ConnectRequest, data: Uint8Array | undefined): Promise<readonly Check[]> {
+    const place = { settings: this.#settings, bounds: this.#bounds, opaque: this.#opaque, nowMs: this.#nowMs() };
+    const checks = await explainToken({ ...place, byIssuer: this.#byIssuer }, request, data);
+    if (checks.some(({ ok }) => !ok)) return checks;
+    const { signal } = new AbortController();
+    const isExchange = request.authenticationMethod !== undefined;
+    const verdict = await (isExchange ? this.exchange(request).step(data, signal) : this.connect(request, signal));
+    if (verdict.do === "accept") return checks;
+    const found = verdict.do === "refuse" ? (verdict.log ?? verdict.because) : verdict.do;
+    return [...checks, { name: "verdict", ok: false, expected: "accept", found }];
   }
 
   /** `undefined`: an issuer that another provider may know. */
@@ -192,21 +186,6 @@ function refusal(error: unknown, issuer: Issuer | undefined): Verdict {
   if (issuer === undefined) return refusalOf(error, "");
   const explained = error instanceof TokenRefused ? error.withHint(issuer.hint(error)) : error;
   return refusalOf(explained, issuer.config.name);
-}
-
-/** A client that renews its token, or that says who it wants to be, has to be that one. */
-function checkIdentity(
-  { principal, subject }: Judged,
-  authorizationId: string | undefined,
-  request: ConnectRequest,
-): void {
-  const names = [subject, principal.id, principal.username];
-  if (authorizationId !== undefined && !names.includes(authorizationId)) {
-    throw new TokenRefused("not-authorized", "OAUTHBEARER", "the client asks to be somebody else than the token says");
-  }
-  if (request.current !== undefined && request.current.id !== principal.id) {
-    throw new TokenRefused("not-authorized", "re-authentication", "the token is somebody else's");
-  }
 }
 
 /** What an issuer said of an active token, checked as if it were the token (RFC 7662 section 2.2). */

@@ -22,6 +22,8 @@ export interface RefusedParts {
 export class TokenRefused extends Error {
   readonly because: Refusal;
   readonly check: TokenCheck;
+  /** What is wrong, without the rest of the message. */
+  readonly text: string;
   readonly parts: RefusedParts;
 
   constructor(because: Refusal, check: TokenCheck, text: string, parts: RefusedParts = {}) {
@@ -32,14 +34,14 @@ export class TokenRefused extends Error {
     this.name = "TokenRefused";
     this.because = because;
     this.check = check;
+    this.text = text;
     this.parts = parts;
   }
 
   /** The same refusal with advice, unless it has some. */
   withHint(hint: string | undefined): TokenRefused {
     if (hint === undefined || this.parts.hint !== undefined) return this;
-    const text = this.message.slice(this.check.length + 2);
-    return new TokenRefused(this.because, this.check, `${text}; ${hint}`, { ...onlyTell(this.parts) });
+    return new TokenRefused(this.because, this.check, this.text, { ...this.parts, hint });
   }
 }
 

@@ -45,6 +45,14 @@ export function claimedIssuer(token: string): string {
   return iss;
 }
 
+/** Header and payload of a JWT that nobody has verified; `undefined` for one that is no object in JSON. */
+export function unverifiedParts(
+  token: string,
+): Readonly<Record<"header" | "payload", Record<string, unknown> | undefined>> {
+  const [header = "", payload = ""] = token.split(".");
+  return { header: decodeObject(header), payload: decodeObject(payload) };
+}
+
 function decodeObject(part: string): Record<string, unknown> | undefined {
   try {
     const bytes = Uint8Array.fromBase64(part, { alphabet: "base64url" });

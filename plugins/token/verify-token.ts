@@ -55,16 +55,20 @@ export async function verifyToken(
 }
 
 /** A header's members have the type of what was sent, whatever the declarations say. */
-function checkKeyId(kid: unknown): void {
+export function checkKeyId(kid: unknown): void {
   if (kid === undefined || (typeof kid === "string" && kid.length <= KEY_ID_CHARACTERS_MAX)) return;
   throw badCredentials("kid", `is no text of at most ${KEY_ID_CHARACTERS_MAX} characters`);
 }
 
-function checkType(typ: unknown, required: readonly string[] | undefined): void {
+export function checkType(typ: unknown, required: readonly string[] | undefined): void {
   if (typ === undefined && required === undefined) return;
-  const accepted = (required ?? ORDINARY_TYPES).map(plainType);
+  const accepted = acceptedTypes(required);
   if (typeof typ === "string" && accepted.includes(plainType(typ))) return;
   throw badCredentials("typ", "the token is of another kind", { expected: accepted.join(" or "), found: show(typ) });
+}
+
+export function acceptedTypes(required: readonly string[] | undefined): readonly string[] {
+  return (required ?? ORDINARY_TYPES).map(plainType);
 }
 
 function plainType(typ: string): string {
@@ -72,7 +76,7 @@ function plainType(typ: string): string {
 }
 
 /** Puts what jose says into words with what was expected and found. Its own messages and payloads stay here. */
-function explained(
+export function explained(
   error: unknown,
   config: IssuerConfig,
   header: JWTHeaderParameters | undefined,

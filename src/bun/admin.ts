@@ -3,7 +3,7 @@
  *
  * Answers questions about live clients; changes nothing. Never listens on a network.
  */
-import { chmodSync, existsSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, rmSync } from "node:fs";
 import type { ClientReport } from "../core/client-report.ts";
 
 export interface AdminDoor {
@@ -18,6 +18,7 @@ export async function openAdmin(
   report: (clientId: string) => ClientReport | undefined,
 ): Promise<AdminDoor> {
   if (existsSync(path)) {
+    if (!lstatSync(path).isSocket()) throw new Error(`admin.socket: ${path} is something else than a socket`);
     if (await isAlive(path)) throw new Error(`admin.socket: another broker has ${path}`);
     // Left behind by a process that was killed.
     rmSync(path);

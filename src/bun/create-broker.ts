@@ -23,7 +23,7 @@ import type { Statistics } from "../core/statistics.ts";
 import { LISTENER_KEYS, type Listener, type ListenerSettings, parseListenerUrl } from "../listener-url.ts";
 import { Handshakes } from "./handshakes.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
-import { type ChainOptions, createChain, type PluginUse } from "./plugin-chain.ts";
+import { type ChainOptions, closeChain, createChain, type PluginUse } from "./plugin-chain.ts";
 import { PluginHost } from "./plugin-host.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
 import { type ListenContext, listenTcp, type RunningListener } from "./tcp.ts";
@@ -139,6 +139,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
       const count = broker.drop(
         (principal, clientId) => principal.provider === provider && where(principal, clientId),
         why,
+        true,
         nowMs(),
       );
       turn.schedule();
@@ -170,6 +171,18 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     throw error;
   }
   turn.schedule();
+  let isClosed = false;
+  let reloading: Promise<void> = Promise.resolve();
+  const replace = async (plugins: readonly PluginUse[], onReload: "keep" | "drop"): Promise<void> => {
+    if (host === undefined || isClosed) throw new Error("this broker has no chain of plugins to replace");
+    // Built completely, or the old chain stays.
+    const chain = await createChain(plugins, chainOptions);
+    if (isClosed) return closeChain(chain, log);
+    const replaced = host.replace(chain);
+    if (onReload === "drop") broker.drop(() => true, "the auth configuration was replaced", false, nowMs());
+    turn.schedule();
+    await replaced;
+  };
   return {
     urls: running.map((listener) => listener.url),
     get statistics() {
@@ -181,20 +194,17 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     connect: () => connectInProcess(broker, turn),
     report: (clientId) => broker.report(clientId),
     async close(timeoutMs = CLOSE_TIMEOUT_MS) {
+      isClosed = true;
       await close(broker, turn, running, timeoutMs);
       await host?.close();
     },
     get providers() {
       return host?.report() ?? [];
     },
-    async replacePlugins(plugins, onReload = "keep") {
-      if (host === undefined) throw new Error("this broker was started without plugins");
-      // Built completely, or the old chain stays.
-      const chain = await createChain(plugins, chainOptions);
-      const closed = host.replace(chain);
-      if (onReload !== "keep") broker.drop(() => true, "the auth configuration was replaced", nowMs());
-      turn.schedule();
-      await closed;
+    replacePlugins(plugins, onReload = "keep") {
+      // One after the other, so that the one asked for last is the one in force.
+      reloading = reloading.catch(() => {}).then(() => replace(plugins, onReload));
+      return reloading;
     },
   };
 }

@@ -45,9 +45,13 @@ export async function loadPlugin(use: string, folder: string, path: string): Pro
   const isPath = use.startsWith("./") || use.startsWith("../") || use.startsWith("/");
   const own = new URL(`${use}.ts`, OWN_PLUGINS);
   const isOwn = OWN_NAME.test(use) && (await Bun.file(own).exists());
-  const specifier = isOwn ? own.href : isPath ? pathToFileURL(resolve(folder, use)).href : use;
   let module: { default?: unknown };
   try {
+    const specifier = isOwn
+      ? own.href
+      : isPath
+        ? pathToFileURL(resolve(folder, use)).href
+        : Bun.resolveSync(use, resolve(folder));
     module = (await import(specifier)) as { default?: unknown };
   } catch (error) {
     throw new Error(`${path}.use: cannot load plugin ${JSON.stringify(use)}: ${firstLine(error)}`);
@@ -57,6 +61,20 @@ export async function loadPlugin(use: string, folder: string, path: string): Pro
     throw new Error(`${path}.use: ${JSON.stringify(use)} has no plugin as its default export (name and create)`);
   }
   return plugin as AuthPlugin;
+}
+
+/** What one plugin may take of everybody's start and stop. */
+const CREATE_MS_MAX = 30_000;
+const CLOSE_MS_MAX = 5_000;
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`not done within ${ms} ms`)), ms);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function firstLine(error: unknown): string {
@@ -96,7 +114,7 @@ async function createLink(
   });
   let provider: Provider | undefined;
   try {
-    provider = await plugin.create(settings, services);
+    provider = await within(Promise.resolve(plugin.create(settings, services)), CREATE_MS_MAX);
     checkProvider(chain, path, name, provider);
     return { name, provider, services, meter: new ProviderMeter(name) };
   } catch (error) {
@@ -138,11 +156,17 @@ function checkProvider(chain: readonly ChainLink[], path: string, name: string, 
 /** Closes every provider, whatever one of them does. */
 export async function closeChain(chain: readonly ChainLink[], log: Log): Promise<void> {
   for (const { name, provider, services } of chain) {
-    services.close();
     try {
-      await provider.close?.();
+      // What was changed by now takes effect: a user that is gone from the file goes with the old chain at the latest.
+      await within(services.lastLook(), CLOSE_MS_MAX);
+      services.close();
+      await within(Promise.resolve(provider.close?.()), CLOSE_MS_MAX);
     } catch (error) {
-      log.write("warn", "plugin-close-failed", { plugin: name, error: firstLine(error) });
+      services.close();
+      log.write("warn", "plugin-close-failed", {
+        plugin: name,
+        error: error instanceof Error ? error.name : "not an Error",
+      });
     }
   }
 }

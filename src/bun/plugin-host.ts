@@ -7,11 +7,12 @@
  *
  * A chain may be replaced at any time: what runs ends with the chain it began with, which is closed when the last call is over.
  */
-import type { AbortSignalLike, ConnectRequest, Exchange, Principal, Refusal, Verdict } from "../core/gate/provider.ts";
+import type { AbortSignalLike, ConnectRequest, Exchange, Refusal, Verdict } from "../core/gate/provider.ts";
 import type { AuthHost, AuthRequest, Log } from "../core/ports.ts";
 import { type ChainLink, closeChain } from "./plugin-chain.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
 import { nowMs as brokerNowMs } from "./turn.ts";
+import { readVerdict } from "./verdict-reader.ts";
 
 /** One call of a provider. */
 export const CALL_DEADLINE_MS = 5_000;
@@ -47,16 +48,6 @@ interface RunningExchange {
   readonly exchange: Exchange;
   readonly chain: RunningChain;
 }
-
-const REFUSALS: readonly Refusal[] = [
-  "bad-credentials",
-  "not-authorized",
-  "client-id",
-  "banned",
-  "unavailable",
-  "busy",
-  "bad-method",
-];
 
 export class PluginHost implements AuthHost {
   #chain: RunningChain;
@@ -163,6 +154,8 @@ export class PluginHost implements AuthHost {
     let exchange: Exchange;
     try {
       exchange = link.provider.exchange(connectRequest(request));
+      // An exchange is there at once; of one that is promised only the rejection is taken, so that nobody else meets it.
+      if (isThenable(exchange)) Promise.resolve(exchange).catch(() => {});
     } catch (error) {
       this.#logFailure(link, error);
       // An exchange that only says no keeps the way of a verdict the same.
@@ -217,18 +210,22 @@ export class PluginHost implements AuthHost {
     };
     const finish = (verdict: () => Verdict): void => {
       if (!end()) return;
-      later(verdict());
-      chain.release();
+      try {
+        later(verdict());
+      } finally {
+        chain.release();
+      }
     };
     const timer = setTimeout(() => {
       const late = new Error(`no answer within ${this.#callDeadlineMs} ms`);
       finish(() => this.#failed(link, late, startedAtMs));
-      abort.abort();
+      this.#abort(link, abort);
     }, this.#callDeadlineMs);
     this.#aborts.set(exchangeId, () => {
       if (!end()) return;
-      abort.abort();
+      link.meter.abandoned();
       chain.release();
+      this.#abort(link, abort);
     });
     answer.then(
       (value) => finish(() => this.#checked(link, request, value, startedAtMs)),
@@ -236,12 +233,25 @@ export class PluginHost implements AuthHost {
     );
   }
 
-  /** The verdict if it is one, with the provider's name on its principal. */
+  /** Tells the provider that nobody waits any more; what its listeners throw is its own affair. */
+  #abort(link: ChainLink, abort: AbortController): void {
+    try {
+      abort.abort();
+    } catch (error) {
+      this.#logFailure(link, error);
+    }
+  }
+
+  /** The verdict if it is one, as a copy that nobody else can change, with the provider's name on its principal. */
   #checked(link: ChainLink, request: AuthRequest, value: unknown, startedAtMs: number): Verdict {
-    const verdict = value as Verdict | null | undefined;
-    // Only a client that named a method can be asked on.
-    const fits = verdict?.do !== "continue" || request.authenticationMethod !== undefined;
-    if (!isVerdict(verdict) || !fits) return this.#failed(link, new Error("an answer that is no verdict"), startedAtMs);
+    let verdict: Verdict | undefined;
+    try {
+      // Only a client that named a method can be asked on.
+      verdict = readVerdict(value, request.authenticationMethod !== undefined);
+    } catch (error) {
+      return this.#failed(link, error, startedAtMs);
+    }
+    if (verdict === undefined) return this.#failed(link, new Error(NO_VERDICT), startedAtMs);
     const nowMs = performance.now();
     link.meter.record(verdict.do, nowMs - startedAtMs, nowMs);
     if (verdict.do !== "accept") return verdict;
@@ -266,13 +276,22 @@ export class PluginHost implements AuthHost {
 
   /** Only the kind of error is logged: its text may quote what the client sent. */
   #logFailure(link: ChainLink, error: unknown): void {
-    const kind = error instanceof Error ? error.name : "not an Error";
-    const code = (error as { code?: unknown } | null | undefined)?.code;
-    const detail = error instanceof Error && /^(?:no answer within|an answer that is no verdict)/u.test(error.message);
-    this.#log.write("error", "plugin-failed", {
-      plugin: link.name,
-      error: detail ? (error as Error).message : typeof code === "string" ? `${kind} ${code}` : kind,
-    });
+    this.#log.write("error", "plugin-failed", { plugin: link.name, error: kindOf(error) });
+  }
+}
+
+const NO_VERDICT = "an answer that is no verdict";
+
+/** What an error is called, without what it says; whatever a plugin throws, asking it throws nothing. */
+function kindOf(error: unknown): string {
+  try {
+    if (!(error instanceof Error)) return "not an Error";
+    const { message, name } = error;
+    if (message === NO_VERDICT || message.startsWith("no answer within")) return message;
+    const code: unknown = "code" in error ? error.code : undefined;
+    return typeof code === "string" ? `${name} ${code}` : name;
+  } catch {
+    return "an Error that cannot be read";
   }
 }
 
@@ -282,44 +301,6 @@ function refusal(because: Refusal, log: string): Verdict {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
-}
-
-function isVerdict(verdict: Verdict | null | undefined): verdict is Verdict {
-  switch (verdict?.do) {
-    case "skip":
-      return true;
-    case "refuse":
-      return REFUSALS.includes(verdict.because) && isText(verdict.log) && isText(verdict.tell);
-    case "continue":
-      return isBytes(verdict.data);
-    case "accept":
-      return isBytes(verdict.data) && isPrincipal(verdict.principal);
-    default:
-      return false;
-  }
-}
-
-function isText(text: unknown): boolean {
-  return text === undefined || typeof text === "string";
-}
-
-function isBytes(data: unknown): boolean {
-  return data === undefined || data instanceof Uint8Array;
-}
-
-function isPrincipal(value: unknown): value is Principal {
-  const principal = value as Principal | null | undefined;
-  if (typeof principal?.id !== "string" || principal.id === "") return false;
-  const { permissions, expiresAtMs } = principal;
-  if (expiresAtMs !== undefined && !Number.isFinite(expiresAtMs)) return false;
-  if (permissions === "everything") return true;
-  return Array.isArray(permissions?.allow) && [...permissions.allow, ...(permissions.deny ?? [])].every(isRule);
-}
-
-function isRule(rule: unknown): boolean {
-  const { on, filter, maxQos } = (rule ?? {}) as { on?: unknown; filter?: unknown; maxQos?: unknown };
-  if (on !== "pub" && on !== "sub" && on !== "both") return false;
-  return typeof filter === "string" && filter !== "" && (maxQos === undefined || [0, 1, 2].includes(Number(maxQos)));
 }
 
 function connectRequest(request: AuthRequest): ConnectRequest {

@@ -50,8 +50,15 @@ export class ProviderMeter {
     this.#outcomes[outcome]++;
     this.#totalMs += tookMs;
     this.#longestMs = Math.max(this.#longestMs, tookMs);
-    this.#failuresInARow = outcome === "failed" ? this.#failuresInARow + 1 : 0;
+    // A skip says nothing of the provider's health: strangers must neither close the breaker nor keep it from opening.
+    if (outcome === "failed") this.#failuresInARow++;
+    else if (outcome !== "skip") this.#failuresInARow = 0;
     if (this.#failuresInARow === FAILURES_TO_OPEN) this.#openUntilMs = nowMs + OPEN_MS;
+  }
+
+  /** A call was given up by the client: if it was the one let through to try, the next one is. */
+  abandoned(): void {
+    this.#openUntilMs = 0;
   }
 
   report(): ProviderReport {

@@ -3,8 +3,9 @@
  *
  * Invariant: nothing here waits without a deadline, reads without a bound, or leaves anything behind after `close`.
  */
-import { type FSWatcher, watch } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
+import { type FSWatcher, statSync, watch } from "node:fs";
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { FetchAnswer, FetchInit, PluginHostServices, Principal, SecretReference } from "../core/gate/provider.ts";
 import type { Log } from "../core/ports.ts";
 
@@ -12,6 +13,8 @@ const FETCH_TIMEOUT_MS = 5_000;
 const FETCH_BYTES_MAX = 256 * 1024;
 /** An editor writes a file in several steps; the last one counts. */
 const FILE_SETTLE_MS = 100;
+/** For changes that the system does not tell. */
+const FILE_POLL_MS = 5_000;
 
 /** The queue of a limiter is full: the client is told to come again. */
 export class BusyError extends Error {
@@ -31,14 +34,19 @@ export interface ServicesOptions {
 }
 
 export interface Services extends PluginHostServices {
+  /** Has the plugin look at its files a last time, so that no change is lost with it. */
+  lastLook(): Promise<void>;
   /** Ends the watching of files. */
   close(): void;
 }
 
 export function createServices(options: ServicesOptions): Services {
   const { plugin, log, folder, env, drop } = options;
-  const watchers = new Set<() => void>();
+  const watches = new Set<Watch>();
   const readFile = (path: string): Promise<Uint8Array> => Bun.file(resolve(folder, path)).bytes();
+  const failed = (error: unknown): void => {
+    log.write("warn", "file-watch-failed", { plugin, error: error instanceof Error ? error.name : "not an Error" });
+  };
   return {
     log: (level, event, fields = {}) => log.write(level, event, { ...fields, plugin }),
     nowMs: Date.now,
@@ -46,18 +54,25 @@ export function createServices(options: ServicesOptions): Services {
     limiter: createLimiter,
     readFile,
     secret: (reference) => readSecret(reference, env, readFile),
+    async fileMode(path) {
+      if (process.platform === "win32") return undefined;
+      return (await stat(resolve(folder, path))).mode & 0o777;
+    },
     watchFile(path, changed) {
-      const stop = watchOne(resolve(folder, path), changed);
-      const end = (): void => {
-        watchers.delete(end);
-        stop();
+      const one = watchOne(resolve(folder, path), changed, failed);
+      watches.add(one);
+      return () => {
+        watches.delete(one);
+        one.stop();
       };
-      watchers.add(end);
-      return end;
     },
     drop,
+    async lastLook() {
+      await Promise.all([...watches].map((one) => one.lastLook()));
+    },
     close() {
-      for (const end of watchers) end();
+      for (const one of watches) one.stop();
+      watches.clear();
     },
   };
 }
@@ -118,39 +133,92 @@ async function readBounded(response: Response, bytesMax: number, hostname: strin
   }
 }
 
-/** At most `running` jobs at once, at most `waiting` behind them, first come first served. */
+/** A job that waits longer is given up: the client would be gone before its turn came. */
+const WAIT_MS_MAX = 2_000;
+
+/** At most `running` jobs at once, at most `waiting` behind them for at most two seconds, first come first served. */
 export function createLimiter(running: number, waiting: number): <T>(job: () => Promise<T>) => Promise<T> {
   let free = running;
-  const queue: (() => void)[] = [];
+  const queue = new Set<() => void>();
+  const turn = (): Promise<void> =>
+    new Promise((go, giveUp) => {
+      const begin = (): void => {
+        clearTimeout(timer);
+        queue.delete(begin);
+        go();
+      };
+      const timer = setTimeout(() => {
+        queue.delete(begin);
+        giveUp(new BusyError());
+      }, WAIT_MS_MAX);
+      queue.add(begin);
+    });
   return async (job) => {
-    if (free === 0) {
-      if (queue.length >= waiting) throw new BusyError();
-      await new Promise<void>((resolveTurn) => queue.push(resolveTurn));
-    } else {
-      free--;
-    }
+    if (free > 0) free--;
+    else if (queue.size >= waiting) throw new BusyError();
+    else await turn();
     try {
       return await job();
     } finally {
-      const next = queue.shift();
+      const [next] = queue;
       if (next === undefined) free++;
       else next();
     }
   };
 }
 
-/** Watches the folder, since a file that is replaced is another file under the same name. */
-function watchOne(path: string, changed: () => void): () => void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const name = basename(path);
-  const watcher: FSWatcher = watch(dirname(path), { persistent: false }, (_event, file) => {
-    if (file !== null && file !== name) return;
-    clearTimeout(timer);
-    timer = setTimeout(changed, FILE_SETTLE_MS);
-  });
-  watcher.on("error", () => {});
-  return () => {
-    clearTimeout(timer);
-    watcher.close();
+/** One file that is looked after. */
+interface Watch {
+  stop(): void;
+  /** Tells the plugin of whatever has changed by now. */
+  lastLook(): Promise<void>;
+}
+
+/**
+ * Watches the folder, since a file that is replaced is another file under the same name, and may hang together with others
+ * (a link that is turned to a new folder); looks itself now and then, since a folder may be replaced too.
+ */
+function watchOne(path: string, changed: () => void | Promise<void>, failed: (error: unknown) => void): Watch {
+  let settle: ReturnType<typeof setTimeout> | undefined;
+  let seen = signatureOf(path);
+  const tell = async (): Promise<void> => {
+    seen = signatureOf(path);
+    try {
+      await changed();
+    } catch (error) {
+      failed(error);
+    }
   };
+  const look = (): void => {
+    if (signatureOf(path) === seen) return;
+    clearTimeout(settle);
+    settle = setTimeout(() => void tell(), FILE_SETTLE_MS);
+  };
+  const poll = setInterval(look, FILE_POLL_MS).unref();
+  let watcher: FSWatcher | undefined;
+  try {
+    watcher = watch(dirname(path), { persistent: false }, look);
+    watcher.on("error", failed);
+  } catch (error) {
+    // Without events of the system the polling does it, slower.
+    failed(error);
+  }
+  return {
+    stop() {
+      clearTimeout(settle);
+      clearInterval(poll);
+      watcher?.close();
+    },
+    lastLook: tell,
+  };
+}
+
+/** What changes when a file is written to or replaced. */
+function signatureOf(path: string): string {
+  try {
+    const { ino, mtimeMs, ctimeMs, size } = statSync(path);
+    return `${ino} ${mtimeMs} ${ctimeMs} ${size}`;
+  } catch {
+    return "none";
+  }
 }

@@ -8,7 +8,7 @@
  */
 import type { Socket, SocketHandler, TCPSocketListener } from "bun";
 import type { Broker } from "../core/broker.ts";
-import type { Connection } from "../core/connection/connection.ts";
+import { type Connection, ConnectionState } from "../core/connection/connection.ts";
 import type { PeerCertificate } from "../core/gate/provider.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log, Wire } from "../core/ports.ts";
@@ -158,6 +158,8 @@ function plainOpening({ broker, turn }: ListenContext, accept: Accept): SocketHa
     open(socket) {
       const wire = accept(socket);
       wire.connection = broker.open(wire, nowMs());
+      // One too many is cut at once: to linger with it would use up the descriptors that are short.
+      if (wire.connection.state === ConnectionState.Closed) wire.destroy();
       turn.schedule();
     },
   };

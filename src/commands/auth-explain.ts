@@ -7,6 +7,7 @@ import { dirname, resolve } from "node:path";
 import { askAdmin } from "../bun/admin.ts";
 import { loadConfig } from "../config.ts";
 import type { ClientReport } from "../core/client-report.ts";
+import { escapeControls } from "../printable.ts";
 import { readArguments } from "./arguments.ts";
 import { ruleText } from "./rule-text.ts";
 import { UsageError } from "./usage-error.ts";
@@ -23,7 +24,8 @@ export const authExplain = {
       console.log(`no session of client ${JSON.stringify(clientId)}`);
       return 1;
     }
-    for (const line of linesOf(report)) console.log(line);
+    // Clients choose much of it: one line stays one line, and a terminal is told nothing.
+    for (const line of linesOf(report)) console.log(escapeControls(line));
     return 0;
   },
 };

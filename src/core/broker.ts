@@ -15,6 +15,7 @@ import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
 import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
 import { ReasonCode, reasonCodeName } from "./codec/reason-code.ts";
 import { Connection, ConnectionState } from "./connection/connection.ts";
+import { Grant } from "./gate/grant.ts";
 import type { Principal, Verdict } from "./gate/provider.ts";
 import { disconnect, refuse, sayGoodbye } from "./handle/answer.ts";
 import { handleAuth } from "./handle/auth.ts";
@@ -28,15 +29,20 @@ import { handlePubcomp } from "./handle/pubcomp.ts";
 import { handlePublish } from "./handle/publish.ts";
 import { handlePubrec } from "./handle/pubrec.ts";
 import { handlePubrel } from "./handle/pubrel.ts";
+import { revokeUncovered } from "./handle/revoke.ts";
 import { handleSubscribe } from "./handle/subscribe.ts";
 import { publishStatistics } from "./handle/sys.ts";
 import { handleUnsubscribe } from "./handle/unsubscribe.ts";
 import { takeVerdict } from "./handle/verdict.ts";
 import type { BrokerConfig } from "./limits.ts";
 import type { Ports, Wire } from "./ports.ts";
+import type { Session } from "./session/session.ts";
 import { BrokerState } from "./state.ts";
 import type { Statistics } from "./statistics.ts";
 
+const NO_RIGHTS = new Grant({ id: "nobody", permissions: { allow: [] } }, "", { deny: [] });
+/** Held input at which a client that waits for its verdict is no longer read from. */
+const HELD_BYTES_PAUSE = 16 * 1024;
 const CONNECT_FIRST_BYTE = PacketType.CONNECT << 4;
 
 export class Broker {
@@ -77,8 +83,11 @@ export class Broker {
     const { limits } = state.config;
     state.nowMs = nowMs;
     const connection = new Connection(wire, new Framer(limits.connectBytesMax), nowMs);
+    const strangers = state.strangersByAddress.get(wire.remoteAddress) ?? 0;
     const isFull =
-      state.connections.size >= limits.connectionsMax || state.unauthenticated >= limits.unauthenticatedMax;
+      state.connections.size >= limits.connectionsMax ||
+      state.unauthenticated >= limits.unauthenticatedMax ||
+      strangers >= limits.unauthenticatedPerAddressMax;
     state.connections.add(connection);
     state.statistics.connectionsOpened++;
     if (isFull || state.stopping) {
@@ -88,6 +97,7 @@ export class Broker {
       return connection;
     }
     state.unauthenticated++;
+    state.strangersByAddress.set(wire.remoteAddress, strangers + 1);
     state.deadlines.set(connection.deadline, nowMs + limits.connectDeadlineMs);
     return connection;
   }
@@ -118,10 +128,14 @@ export class Broker {
     if (backlogBytes > state.config.limits.outboundLowWaterBytes) return;
     connection.congested = false;
     if (connection.state !== ConnectionState.AwaitVerdict) connection.wire.resume();
-    const { session } = connection;
-    if (session === null) return;
+    if (connection.session !== null) this.#pump(connection.session);
+  }
+
+  #pump(session: Session): void {
+    const { connection } = session;
+    if (connection === null) return;
     try {
-      state.outbound.pump(session, nowMs);
+      this.#state.outbound.pump(session, this.#state.nowMs);
     } catch (error) {
       this.#fail(connection, error);
     }
@@ -153,15 +167,29 @@ export class Broker {
     }
   }
 
-  /** Ends the connections of the principals that `where` picks, with 0x87; their Wills are published. Answers how many. */
-  drop(where: (principal: Principal, clientId: string) => boolean, why: string, nowMs: number): number {
+  /**
+   * Ends the connections of the principals that `where` picks, with 0x87; answers how many. `revoke`: their rights are gone
+   * at once, so that no Will is published and sessions that are away neither deliver nor publish until somebody is let in
+   * to them again.
+   */
+  drop(
+    where: (principal: Principal, clientId: string) => boolean,
+    why: string,
+    revoke: boolean,
+    nowMs: number,
+  ): number {
     const state = this.#state;
     state.nowMs = nowMs;
     let count = 0;
-    for (const connection of state.connections) {
-      const { principal, session } = connection;
-      if (principal === null || session === null || !where(principal, session.clientId)) continue;
-      state.ports.log.write("info", "dropped", { clientId: session.clientId, principal: principal.id, why });
+    for (const session of [...state.sessions.values()]) {
+      const { principal, clientId, connection } = session;
+      if (!where(principal, clientId)) continue;
+      if (revoke) {
+        session.grant = NO_RIGHTS;
+        revokeUncovered(state, session);
+      }
+      if (connection === null) continue;
+      state.ports.log.write("info", "dropped", { clientId, principal: principal.id, why });
       disconnect(state, connection, ReasonCode.NotAuthorized, "rights were withdrawn");
       count++;
     }
@@ -172,7 +200,7 @@ export class Broker {
   tick(nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;
-    state.outbound.takeUp(nowMs);
+    for (const session of state.outbound.takeUnfinished()) this.#pump(session);
     for (let due = state.deadlines.popDue(nowMs); due !== undefined; due = state.deadlines.popDue(nowMs)) {
       try {
         handleDue(state, due);
@@ -317,6 +345,8 @@ export class Broker {
     if (inFront) connection.held.unshift(bytes);
     else connection.held.push(bytes);
     connection.heldBytes += bytes.length;
+    // Reading goes on up to here, so that a client that hangs up is noticed.
+    if (connection.heldBytes >= Math.min(HELD_BYTES_PAUSE, heldInputBytesMax / 2)) connection.wire.pause();
   }
 
   /** Goes on with the input that waited for a verdict. */

@@ -43,6 +43,8 @@ export interface Limits {
   readonly connectionsMax: number;
   /** Network Connections that have not finished CONNECT. Over it: the newcomer is closed. */
   readonly unauthenticatedMax: number;
+  /** The same of one address; many clients may share one behind a gateway. */
+  readonly unauthenticatedPerAddressMax: number;
   /** From accepting a Network Connection to its CONNACK, enhanced authentication included. */
   readonly connectDeadlineMs: number;
   /** One re-authentication exchange, from AUTH 0x19 to AUTH 0x00. */
@@ -100,6 +102,7 @@ export const DEFAULT_LIMITS: Limits = {
   topicAliasBytesMax: 256 * 1024,
   connectionsMax: 100_000,
   unauthenticatedMax: 5_000,
+  unauthenticatedPerAddressMax: 2_500,
   connectDeadlineMs: 10_000,
   authDeadlineMs: 10_000,
   authRoundsMax: 8,

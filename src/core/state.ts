@@ -27,6 +27,8 @@ export class BrokerState {
   readonly connections = new Set<Connection>();
   /** Connections whose CONNECT has not been accepted. */
   unauthenticated = 0;
+  /** The same by address; no entry is zero. */
+  readonly strangersByAddress = new Map<string, number>();
   /** By Client Identifier. */
   readonly sessions = new Map<string, Session>();
   /** Sessions without a connection, the one that left first in front. */
@@ -51,6 +53,14 @@ export class BrokerState {
   readonly incoming = new ApplicationMessage();
   /** Set while the broker stops: nobody is let in. */
   stopping = false;
+
+  /** A connection is a stranger no longer: let in, or gone. */
+  countOut(remoteAddress: string): void {
+    this.unauthenticated--;
+    const strangers = this.strangersByAddress.get(remoteAddress) ?? 0;
+    if (strangers > 1) this.strangersByAddress.set(remoteAddress, strangers - 1);
+    else this.strangersByAddress.delete(remoteAddress);
+  }
 
   constructor(config: BrokerConfig, ports: Ports, nowMs: number) {
     const { limits } = config;

@@ -112,7 +112,7 @@ export async function harness<Settings>(
   const services = new LentServices(surroundings);
   const checked = await checkSettings(plugin, settings);
   const lent = services.lend(plugin.name, (where, why) => {
-    const count = broker.drop(where, why, services.nowMs);
+    const count = broker.drop(where, why, true, services.nowMs);
     // In the middle of a call of the broker the turn is ended by whoever made the call.
     if (authority.asking === undefined) broker.settle(services.nowMs);
     return count;

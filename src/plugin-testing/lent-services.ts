@@ -37,7 +37,7 @@ export class LentServices {
   underWay = 0;
   readonly #surroundings: Surroundings;
   readonly #files: Map<string, Uint8Array>;
-  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #watchers = new Map<string, Set<() => void | Promise<void>>>();
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings;
@@ -65,6 +65,10 @@ export class LentServices {
         return value;
       },
       readFile: async (path) => this.#file(path).slice(),
+      fileMode: async (path) => {
+        this.#file(path);
+        return 0o600;
+      },
       watchFile: (path, changed) => this.#watch(path, changed),
       drop,
     };
@@ -74,7 +78,7 @@ export class LentServices {
   /** Writes a file and tells whoever watches it, at once. */
   writeFile(path: string, content: string | Uint8Array): void {
     this.#files.set(path, bytesOf(content));
-    for (const changed of [...(this.#watchers.get(path) ?? [])]) changed();
+    for (const changed of [...(this.#watchers.get(path) ?? [])]) void changed();
   }
 
   /** As when the chain is replaced or the broker stops: files are watched no longer. */
@@ -88,7 +92,7 @@ export class LentServices {
     return content;
   }
 
-  #watch(path: string, changed: () => void): () => void {
+  #watch(path: string, changed: () => void | Promise<void>): () => void {
     const watchers = this.#watchers.get(path) ?? new Set();
     this.#watchers.set(path, watchers.add(changed));
     return () => void watchers.delete(changed);

@@ -1,6 +1,12 @@
 /** The load generator's ledger: each way in which a delivery can go wrong is reported, as itself and as nothing else. */
 import { describe, expect, test } from "bun:test";
-import { type DeliveryFaults, DeliveryLedger, markPayload, PAYLOAD_BYTES_MIN } from "../../bench/delivery-ledger.ts";
+import {
+  type DeliveryFaults,
+  DeliveryLedger,
+  MISSING_MAX,
+  markPayload,
+  PAYLOAD_BYTES_MIN,
+} from "../../bench/delivery-ledger.ts";
 
 const PAYLOAD_BYTES = 16;
 const NO_FAULTS: DeliveryFaults = { lost: 0, duplicated: 0, reordered: 0, corrupt: 0 };
@@ -116,6 +122,30 @@ describe("corruption", () => {
     const ledger = new DeliveryLedger(7, 1, PAYLOAD_BYTES);
     expect(take(ledger, payload(0, 6))).toBe(-1);
     expect(ledger.faults(0)).toEqual({ ...NO_FAULTS, corrupt: 1 });
+  });
+
+  test("an intact mark with a sequence number that no run reaches", () => {
+    for (const sequence of [0xffff_ffff, 0x8000_0000, MISSING_MAX + 2]) {
+      expect(takenInstead(payload(sequence))).toEqual({ ...NO_FAULTS, corrupt: 1 });
+    }
+  });
+
+  test("after it the run goes on where it was", () => {
+    const ledger = new DeliveryLedger(0, 1, PAYLOAD_BYTES);
+    for (const sequence of [0, 0xffff_ffff, 1, 2]) take(ledger, payload(sequence));
+    expect(ledger.reachedCount).toBe(3);
+    expect(ledger.faults(3)).toEqual({ ...NO_FAULTS, corrupt: 1 });
+  });
+
+  test("jumps that are each small enough, but leave too much missing together", () => {
+    const ledger = new DeliveryLedger(0, 2, PAYLOAD_BYTES);
+    const half = MISSING_MAX / 2;
+    expect(take(ledger, payload(half))).toBe(half);
+    expect(take(ledger, payload(half + 1, 1))).toBe(-1);
+    expect(take(ledger, payload(half, 1))).toBe(half);
+    expect(take(ledger, payload(half + 2))).toBe(-1);
+    expect(take(ledger, payload(half + 1))).toBe(half + 1);
+    expect(ledger.faults(half + 1)).toEqual({ ...NO_FAULTS, lost: MISSING_MAX, corrupt: 2 });
   });
 
   test("the message that it should have been is missing", () => {

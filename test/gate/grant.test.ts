@@ -159,4 +159,20 @@ describe("placeholders", () => {
     const g = grant({ allow: [{ on: "both", filter: "#" }], deny: [{ on: "pub", filter: "a/#/b" }] });
     expect(g.mayPublish("a", 0, false)).toBe(false);
   });
+
+  test("E: a deny rule denies what it could mean: a share's filter, an open placeholder, a first level that is anything", () => {
+    const everything: Rule[] = [
+      { on: "both", filter: "#" },
+      { on: "sub", filter: "$SYS/#" },
+    ];
+    const g = (filter: string, changes: Partial<PrincipalInit> = {}) =>
+      grant({ allow: everything, deny: [{ on: "sub", filter }] }, changes);
+    expect(g("$share/g/secret/#").maySubscribe("secret/a", "", 0)).toBe(-1);
+    expect(g("$share/g/secret/#").maySubscribe("open", "", 0)).toBe(0);
+    expect(g("a/${id").maySubscribe("open", "", 0)).toBe(-1);
+    for (const filter of ["${claim.x}/#", "#"]) {
+      expect(g(filter, { attributes: { x: "$SYS" } }).maySubscribe("$SYS/broker", "", 0)).toBe(-1);
+    }
+    expect(allow({ on: "sub", filter: "a/${id" }).maySubscribe("a/${id", "", 0)).toBe(-1);
+  });
 });

@@ -210,11 +210,60 @@ describe("expiry and revocation", () => {
     const users = new Users().set("a", "everything").set("b", "everything");
     const world = new World({ auth: users });
     const [a, b] = [world.connect({ username: "a" }), world.connect({ username: "b", clientId: "b1" })];
-    expect(world.broker.drop((principal) => principal.id === "a", "gone", world.nowMs)).toBe(1);
+    expect(world.broker.drop((principal) => principal.id === "a", "gone", true, world.nowMs)).toBe(1);
     world.settle();
     expect(a.take("disconnect").reasonCode).toBe(0x87);
     expect([a.closed, b.closed]).toEqual([true, false]);
-    expect(world.broker.drop((_principal, clientId) => clientId === "b1", "gone", world.nowMs)).toBe(1);
+    expect(world.broker.drop((_principal, clientId) => clientId === "b1", "gone", true, world.nowMs)).toBe(1);
+  });
+});
+
+describe("rights that are withdrawn", () => {
+  test("take the Will with them, of clients that are there and of sessions that are away", () => {
+    const users = new Users().set("a", "everything").set("p", "everything");
+    const world = new World({ auth: users });
+    const watcher = world.connect({ username: "p" });
+    watcher.subscribe("#");
+    const will = (topicName: string) => ({ topicName, properties: { willDelayInterval: 100 } });
+    const away = world.connect({
+      clientId: "away",
+      username: "a",
+      will: will("w/away"),
+      properties: { sessionExpiryInterval: 1000 },
+    });
+    away.subscribe("x");
+    away.drop();
+    world.connect({ clientId: "there", username: "a", will: { topicName: "w/there" } });
+    world.broker.drop((principal) => principal.id === "a", "gone", true, world.nowMs);
+    world.settle();
+    world.advance(500_000);
+    expect(watcher.takePublishes()).toEqual([]);
+    expect(world.connect({ username: "p" }).publish("x", "", { qos: 1 })).toBe(0);
+  });
+
+  test("a drop that withdraws nothing leaves Wills as they are", () => {
+    const users = new Users().set("a", "everything").set("p", "everything");
+    const world = new World({ auth: users });
+    const watcher = world.connect({ username: "p" });
+    watcher.subscribe("w");
+    world.connect({ username: "a", will: { topicName: "w" } });
+    world.broker.drop((principal) => principal.id === "a", "anew", false, world.nowMs);
+    world.settle();
+    expect(watcher.takePublishes()).toHaveLength(1);
+  });
+
+  test("re-authentication keeps to the rule about client ids and to the longest session granted", () => {
+    const users = new Users().set("a", "everything");
+    const world = new World({ auth: users });
+    const client = world.connect({ clientId: "dev1", properties: { ...method("a"), sessionExpiryInterval: 1000 } });
+    users.set("a", "everything", { sessionExpiryIntervalMax: 10 });
+    client.send({ type: "auth", reasonCode: 0x19, properties: method("a") });
+    expect(client.take("auth").reasonCode).toBe(0);
+    users.set("a", "everything", { clientId: { equals: "dev2" } });
+    client.send({ type: "auth", reasonCode: 0x19, properties: method("a") });
+    expect(client.take("disconnect").reasonCode).toBe(0x87);
+    world.advance(10_000);
+    expect(world.broker.report("dev1")).toBeUndefined();
   });
 });
 

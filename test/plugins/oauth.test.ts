@@ -4,7 +4,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Provider, Verdict } from "rqtt/plugin";
 import oauth, { createOauth } from "../../plugins/oauth.ts";
-import { RESOURCE_SERVER, startTestIssuer, type TestIssuer } from "../support/test-issuer.ts";
+import { RESOURCE_SERVER, startTestIssuer, type TestIssuer } from "../../src/plugin-testing/test-issuer.ts";
 import {
   createProvider,
   exchange,

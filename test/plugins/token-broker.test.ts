@@ -11,8 +11,8 @@ import oauth from "../../plugins/oauth.ts";
 import { decodePacket, encodePacket, type Packet } from "../../src/core/codec/packet.ts";
 import { Reader } from "../../src/core/codec/reader.ts";
 import { Writer } from "../../src/core/codec/writer.ts";
+import { startTestIssuer, type TestIssuer } from "../../src/plugin-testing/test-issuer.ts";
 import { RawClient } from "../support/raw-client.ts";
-import { startTestIssuer, type TestIssuer } from "../support/test-issuer.ts";
 import { bytes, newKey, signToken } from "../support/token-kit.ts";
 import { connectPacket } from "../support/world.ts";
 

@@ -19,6 +19,7 @@ import type { Outboxes } from "./outbox.ts";
 import { own } from "./own.ts";
 
 const NO_BYTES = new Uint8Array(0);
+const NO_SESSIONS: Session[] = [];
 /** A payload of this size goes to the transport by itself: a second write costs less than copying it. */
 export const DIRECT_PAYLOAD_BYTES = 64 * 1024;
 /** Nodes of the retained store looked at in one turn, for all sessions together; about a millisecond. */
@@ -324,12 +325,12 @@ export class Outbound {
     return this.#unfinished.size > 0;
   }
 
-  /** Takes up the searches that were put down. */
-  takeUp(nowMs: number): void {
-    if (this.#unfinished.size === 0) return;
+  /** The sessions whose searches were put down; each is to be pumped. */
+  takeUnfinished(): Session[] {
+    if (this.#unfinished.size === 0) return NO_SESSIONS;
     const sessions = [...this.#unfinished];
     this.#unfinished.clear();
-    for (const session of sessions) this.pump(session, nowMs);
+    return sessions;
   }
 
   #sendRetained(connection: Connection, receiver: Receiver, message: ApplicationMessage, nowMs: number): void {

@@ -5,6 +5,7 @@
  * grew large is not kept. What the transport cannot pass on stays with it and counts as the connection's backlog.
  */
 import type { ApplicationMessage } from "../application-message.ts";
+import { ReasonCode } from "../codec/reason-code.ts";
 import { Writer } from "../codec/writer.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Limits } from "../limits.ts";
@@ -50,7 +51,7 @@ export class Outboxes {
     this.#send(connection, this.writer(connection));
     const { payload, payloadStart, payloadEnd, owned } = message;
     this.#statistics.bytesSent += payloadEnd - payloadStart;
-    this.#note(connection, connection.wire.send(payload.subarray(payloadStart, payloadEnd), owned));
+    this.#pass(connection, payload.subarray(payloadStart, payloadEnd), owned);
   }
 
   #borrow(): Writer {
@@ -78,15 +79,7 @@ export class Outboxes {
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting;
       this.#waiting = [];
-      for (const connection of waiting) {
-        try {
-          this.#flushOne(connection);
-        } catch {
-          // A wire must not throw; one that does all the same keeps nobody else's packets back. It is closed instead.
-          connection.congested = true;
-          connection.wire.close(-1);
-        }
-      }
+      for (const connection of waiting) this.#flushOne(connection);
     }
   }
 
@@ -96,16 +89,30 @@ export class Outboxes {
     if (outbox.length > 0) this.#send(connection, outbox);
     this.#giveBack(outbox);
     if (connection.closeReason !== -1) {
-      connection.wire.close(connection.closeReason);
+      const reasonCode = connection.closeReason;
       connection.closeReason = -1;
+      try {
+        connection.wire.close(reasonCode);
+      } catch {
+        // As above: its transport is broken, nobody else's is.
+      }
     }
   }
 
   #send(connection: Connection, outbox: Writer): void {
     this.#statistics.bytesSent += outbox.length;
-    const backlog = connection.wire.send(outbox.view(), false);
+    this.#pass(connection, outbox.view(), false);
     outbox.clear();
-    this.#note(connection, backlog);
+  }
+
+  /** A wire must not throw; one that does all the same harms neither whoever publishes nor the other receivers. */
+  #pass(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
+    try {
+      this.#note(connection, connection.wire.send(bytes, lasting));
+    } catch {
+      connection.congested = true;
+      connection.closeReason = ReasonCode.UnspecifiedError;
+    }
   }
 
   #note(connection: Connection, backlog: number): void {

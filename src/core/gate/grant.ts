@@ -25,6 +25,9 @@ export class Grant {
   readonly deniesDeliveries: boolean;
   readonly allowsEverything: boolean;
   readonly #everything: boolean;
+  /** The rules about publishing with their filters taken apart, since a PUBLISH looks at all of them. */
+  readonly #publishAllowed: readonly SplitRule[];
+  readonly #publishDenied: readonly SplitRule[];
   readonly #publishAllow: readonly Rule[];
   readonly #publishDeny: readonly Rule[];
   readonly #subscribeAllow: readonly Rule[];
@@ -51,6 +54,8 @@ export class Grant {
         this.#publishAllow.some(
           (rule) => rule.filter === "#" && (rule.maxQos ?? ANY_QOS) === ANY_QOS && rule.retain !== false,
         ));
+    this.#publishAllowed = this.#publishAllow.map(splitRule);
+    this.#publishDenied = this.#publishDeny.map(splitRule);
     this.deniesDeliveries = this.#subscribeDeny.length > 0;
     this.allowsEverything = this.#everything && denied.length === 0;
   }
@@ -77,19 +82,21 @@ export class Grant {
 
   /** The highest QoS at which a message may be published to a topic; -1: none. */
   #publishQosMax(topicName: string, retain: boolean): number {
-    if (this.#publishDeny.some((rule) => topicMatches(rule.filter, topicName))) return -1;
+    const levels = topicName.split("/");
+    const isServers = topicName.startsWith("$");
+    for (const rule of this.#publishDenied) if (rule.isAll || matchesLevels(rule, levels, isServers)) return -1;
     if (this.#everything) return ANY_QOS;
     let qosMax = -1;
-    for (const rule of this.#publishAllow) {
-      if (retain && rule.retain === false) continue;
-      if (topicMatches(rule.filter, topicName)) qosMax = Math.max(qosMax, rule.maxQos ?? ANY_QOS);
+    for (const rule of this.#publishAllowed) {
+      if (retain && !rule.mayRetain) continue;
+      if (rule.qosMax > qosMax && matchesLevels(rule, levels, isServers)) qosMax = rule.qosMax;
     }
     return qosMax;
   }
 
   /** The QoS granted to a subscription, or -1. `topicFilter` is without `$share/`; `shareName` is "" for an ordinary one. */
   maySubscribe(topicFilter: string, shareName: string, qos: QoS): QoS | -1 {
-    if (this.#subscribeDeny.some((rule) => filtersOverlap(rule.filter, topicFilter))) return -1;
+    if (this.#subscribeDeny.some((rule) => deniesFilter(rule, topicFilter))) return -1;
     if (this.#everything) return qos;
     let granted: QoS | -1 = -1;
     for (const rule of this.#subscribeAllow) {
@@ -102,7 +109,7 @@ export class Grant {
 
   /** Which rule decides about a PUBLISH, in words for a person. */
   explainPublish(topicName: string, qos: QoS, retain: boolean): string {
-    const denied = this.#publishDeny.find((rule) => topicMatches(rule.filter, topicName));
+    const denied = this.#publishDeny.find((rule) => deniesTopic(rule, topicName));
     if (denied !== undefined) return `denied by the rule ${denied.filter}`;
     if (this.#everything) return "allowed: everything is";
     const matching = this.#publishAllow.filter((rule) => topicMatches(rule.filter, topicName));
@@ -116,7 +123,7 @@ export class Grant {
 
   /** Which rule decides about a subscription, in words for a person. */
   explainSubscribe(topicFilter: string, shareName: string): string {
-    const denied = this.#subscribeDeny.find((rule) => filtersOverlap(rule.filter, topicFilter));
+    const denied = this.#subscribeDeny.find((rule) => deniesFilter(rule, topicFilter));
     if (denied !== undefined) return `denied: it overlaps the deny rule ${denied.filter}`;
     if (this.#everything) return "allowed: everything is";
     const covering = this.#subscribeAllow.filter((rule) => filterCovers(rule.filter, topicFilter));
@@ -136,8 +143,31 @@ export class Grant {
 
   /** Whether a message on this topic may be delivered; asked only where `deniesDeliveries`. */
   mayReceive(topicName: string): boolean {
-    return !this.#subscribeDeny.some((rule) => topicMatches(rule.filter, topicName));
+    return !this.#subscribeDeny.some((rule) => deniesTopic(rule, topicName));
   }
+}
+
+interface SplitRule {
+  readonly levels: readonly string[];
+  /** The filter is "#". */
+  readonly isAll: boolean;
+  readonly qosMax: number;
+  readonly mayRetain: boolean;
+}
+
+function splitRule({ filter, maxQos, retain }: Rule): SplitRule {
+  return { levels: filter.split("/"), isAll: filter === ALL, qosMax: maxQos ?? ANY_QOS, mayRetain: retain !== false };
+}
+
+/** `topicMatches` for a filter and a name that were taken apart before. */
+function matchesLevels({ levels }: SplitRule, name: readonly string[], isServers: boolean): boolean {
+  if (isServers && (levels[0] === "+" || levels[0] === "#")) return false;
+  for (let at = 0; at < levels.length; at++) {
+    const level = levels[at];
+    if (level === "#") return true;
+    if (at >= name.length || (level !== "+" && level !== name[at])) return false;
+  }
+  return levels.length === name.length;
 }
 
 function allowsShare(rule: Rule, shareName: string): boolean {
@@ -145,21 +175,36 @@ function allowsShare(rule: Rule, shareName: string): boolean {
   return rule.share !== false && rule.share.includes(shareName);
 }
 
-/** The rule with its placeholders filled in; none where it is void. */
+/** A deny rule of "#" means everything, topics that begin with "$" included, which no leading wildcard matches otherwise. */
+const ALL = "#";
+
+function deniesTopic({ filter }: Rule, topicName: string): boolean {
+  return filter === ALL || topicMatches(filter, topicName);
+}
+
+function deniesFilter({ filter }: Rule, topicFilter: string): boolean {
+  return filter === ALL || filtersOverlap(filter, topicFilter);
+}
+
+/**
+ * The rule with its placeholders filled in; none where it is void. A deny rule is never void: a level that cannot be filled
+ * in denies every level, and a rule that makes no filter, or could begin with anything, denies everything.
+ */
 function fillIn(rule: Rule, principal: PrincipalInit, clientId: string, isDeny: boolean): Rule[] {
   let isSafe = true;
-  const filter = rule.filter.replace(PLACEHOLDER, (_all, name: string) => {
+  // `$share/name/` in front of a rule's filter has no meaning; the filter behind it has.
+  const { topicFilter: bare = rule.filter } = parseTopicFilter(rule.filter, Number.POSITIVE_INFINITY) ?? {};
+  const filter = bare.replace(PLACEHOLDER, (_all, name: string) => {
     const value = placeholderValue(name, principal, clientId);
     if (value !== undefined && isSafeLevel(value)) return value;
     isSafe = false;
     return "+";
   });
   if (!isSafe && !isDeny) return [];
-  // A deny rule that cannot be filled in denies whatever it could have meant: the levels in question become "+".
   const whole = isSafe ? filter : filter.replace(/[^/]*\+[^/]*/gu, "+");
-  if (parseTopicFilter(whole, Number.POSITIVE_INFINITY) === undefined)
-    return isDeny ? [{ on: rule.on, filter: "#" }] : [];
-  return [{ ...rule, filter: whole }];
+  const isFilter = parseTopicFilter(whole, Number.POSITIVE_INFINITY)?.shareName === "" && !whole.includes("${");
+  if (isFilter && (isSafe || !whole.startsWith("+"))) return [{ ...rule, filter: whole }];
+  return isDeny ? [{ on: rule.on, filter: ALL }] : [];
 }
 
 /** Whether a value may stand in a filter: not empty, nothing that changes its shape, not the server's. */

@@ -208,9 +208,18 @@ export interface PluginHostServices {
   secret(reference: SecretReference): Promise<string>;
   /** The bytes of a file, looked for beside the configuration file where the path is relative. */
   readFile(path: string): Promise<Uint8Array>;
-  /** Calls `changed` some time after a file was changed or replaced; answers how to stop. */
-  watchFile(path: string, changed: () => void): () => void;
-  /** Ends the connections of all principals of this provider that `where` picks, with 0x87; answers how many. */
+  /** Permission bits of a file, such as 0o600; undefined where files have none. Rejects where there is no file. */
+  fileMode(path: string): Promise<number | undefined>;
+  /**
+   * Calls `changed` some time after a file was changed or replaced, and a last time when the chain is replaced, before `close`:
+   * what was changed by then is not lost. Answers how to stop.
+   */
+  watchFile(path: string, changed: () => void | Promise<void>): () => void;
+  /**
+   * Takes the rights of all principals of this provider that `where` picks: connections end with 0x87, their Wills are not
+   * published, and sessions that are away deliver and publish nothing until their client has been let in again. Answers how
+   * many connections ended.
+   */
   drop(where: (principal: Principal, clientId: string) => boolean, why: string): number;
 }
 

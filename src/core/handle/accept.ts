@@ -29,7 +29,7 @@ export function ownerOf(principal: PrincipalInit): string {
 }
 
 /** Whether the principal's rule about client ids lets it use this one. */
-function mayUseClientId({ id, clientId: rule }: PrincipalInit, clientId: string): boolean {
+export function mayUseClientId({ id, clientId: rule }: PrincipalInit, clientId: string): boolean {
   if (rule === undefined) return true;
   if (rule.equals !== undefined && clientId !== rule.equals) return false;
   const { prefix } = rule;
@@ -47,6 +47,7 @@ export function adoptPrincipal(
   principal: PrincipalInit,
 ): void {
   connection.principal = principal;
+  session.principal = principal;
   session.grant = new Grant(principal, session.clientId, state.config.ceiling);
   if (principal.expiresAtMs !== undefined) {
     connection.principalDeadline ??= new Deadline<Connection>("principal", connection);
@@ -89,7 +90,7 @@ export function acceptConnect(
     if (old !== undefined) endSession(state, old); // [MQTT-3.1.2-4]
   }
   const resumed = state.sessions.get(connect.clientId); // [MQTT-3.1.2-5]
-  const session = resumed ?? new Session(connect.clientId, owner, grant); // [MQTT-3.1.2-6]
+  const session = resumed ?? new Session(connect.clientId, owner, grant, principal); // [MQTT-3.1.2-6]
   attach(state, connection, session, principal, connect);
   state.outbound.resume(session);
   if (resumed !== undefined) revokeUncovered(state, session);
@@ -122,7 +123,7 @@ function attach(
   session.expiryInterval = Math.min(requestedExpiry(connect), expiryIntervalMax(state, principal));
   session.requestedExpiryInterval = requestedExpiry(connect);
   session.will = connect.will === undefined ? null : willOf(state, session.clientId, connect.will);
-  state.unauthenticated--;
+  state.countOut(connection.wire.remoteAddress);
   connection.state = ConnectionState.Connected;
   connection.session = session;
   connection.connect = null;
@@ -148,7 +149,7 @@ function requestedExpiry(connect: Connect): number {
   return connect.cleanStart ? 0 : NEVER_EXPIRES; // [MQTT311-3.1.2-6]
 }
 
-function expiryIntervalMax(state: BrokerState, principal: PrincipalInit): number {
+export function expiryIntervalMax(state: BrokerState, principal: PrincipalInit): number {
   return Math.min(
     state.config.capabilities.sessionExpiryIntervalMax,
     principal.sessionExpiryIntervalMax ?? NEVER_EXPIRES,

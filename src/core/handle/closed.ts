@@ -16,7 +16,7 @@ import { routeMessage } from "./route-message.ts";
 /** Ends a connection; `keepWill` is false after a DISCONNECT that discards the Will [MQTT-3.14.4-3]. */
 export function endConnection(state: BrokerState, connection: Connection, keepWill: boolean): void {
   if (connection.state === ConnectionState.Closed) return;
-  if (connection.state !== ConnectionState.Connected) state.unauthenticated--;
+  if (connection.state !== ConnectionState.Connected) state.countOut(connection.wire.remoteAddress);
   connection.state = ConnectionState.Closed;
   state.deadlines.remove(connection.deadline);
   if (connection.principalDeadline !== null) state.deadlines.remove(connection.principalDeadline);

@@ -11,7 +11,7 @@ import { refusalOf, refusalReasonCode } from "../gate/gate.ts";
 import type { PrincipalInit, Verdict } from "../gate/provider.ts";
 import type { AuthRequest } from "../ports.ts";
 import type { BrokerState } from "../state.ts";
-import { acceptConnect, adoptPrincipal, ownerOf } from "./accept.ts";
+import { acceptConnect, adoptPrincipal, expiryIntervalMax, mayUseClientId, ownerOf } from "./accept.ts";
 import { answer, disconnect, refuse } from "./answer.ts";
 import { revokeUncovered } from "./revoke.ts";
 
@@ -29,8 +29,6 @@ export function askAuthority(
   state.awaitingVerdict.set(exchange.requestId, connection);
   const verdict = state.ports.auth.ask(authRequest(connection, exchange, phase, authenticationData));
   if (verdict !== undefined) takeVerdict(state, exchange.requestId, verdict);
-  // Held input is bounded; let the peer wait in its own buffers.
-  else if (exchange.phase === "connect") connection.wire.pause();
 }
 
 function authRequest(
@@ -134,6 +132,10 @@ function letIn(
     return;
   }
   const session = connection.session!;
+  if (!mayUseClientId(principal, session.clientId)) {
+    keepOut(state, connection, exchange, { because: "client-id", log: "not with this client id", tell: undefined });
+    return;
+  }
   if (ownerOf(principal) !== session.owner) {
     keepOut(state, connection, exchange, { because: "not-authorized", log: "another identity", tell: undefined });
     return;
@@ -141,6 +143,7 @@ function letIn(
   state.deadlines.remove(exchange.deadline);
   connection.exchange = null;
   adoptPrincipal(state, connection, session, principal);
+  session.expiryInterval = Math.min(session.expiryInterval, expiryIntervalMax(state, principal));
   revokeUncovered(state, session);
   const properties = authProperties(exchange.method!, data);
   answer(state, connection, { type: "auth", reasonCode: ReasonCode.Success, properties });

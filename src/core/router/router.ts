@@ -115,6 +115,7 @@ export class Router implements MatchVisitor {
   routeOf(topic: Topic): Route {
     if (topic.routeVersion === this.#version && topic.route !== null) return topic.route;
     const route = this.#build(topic);
+    if (!topic.isKept) return route;
     this.#cachedReceivers += route.receivers.length;
     if (this.#cachedReceivers > CACHED_RECEIVERS_MAX) {
       this.#cachedReceivers = route.receivers.length;
@@ -138,10 +139,12 @@ export class Router implements MatchVisitor {
     // One filter matches: its own list will do, since a session is in it once.
     if (nodes.length === 1) {
       const node = nodes[0]!;
-      return {
-        receivers: node.subscriptions ?? NO_RECEIVERS,
-        groups: node.groups === null ? NO_GROUPS : [...node.groups.values()],
-      };
+      if (node.route === null || node.routeVersion !== this.#version) {
+        const groups = node.groups === null ? NO_GROUPS : [...node.groups.values()];
+        node.route = { receivers: node.subscriptions ?? NO_RECEIVERS, groups };
+        node.routeVersion = this.#version;
+      }
+      return node.route;
     }
     const receivers: Receiver[] = [];
     const groups: ShareGroup[] = [];

@@ -20,6 +20,8 @@ export class Topic implements TopicName {
   /** Kept by the router; valid while `routeVersion` is the router's version. */
   route: Route | null = null;
   routeVersion = -1;
+  /** Whether the table has it; a route is kept only there, where it can be found and dropped. */
+  isKept = false;
   #text: string | undefined;
 
   constructor(bytes: Uint8Array, hash: number) {
@@ -59,8 +61,16 @@ export class TopicTable {
     }
     const topic = new Topic(copyOf(bytes, start, end), hash);
     if (end - start > CACHED_BYTES_MAX) return topic;
-    if (known === undefined || this.#seen[slot] === hash) this.#slots[slot] = topic;
-    else this.#seen[slot] = hash;
+    if (known !== undefined && this.#seen[slot] !== hash) {
+      this.#seen[slot] = hash;
+      return topic;
+    }
+    if (known !== undefined) {
+      known.isKept = false;
+      known.route = null;
+    }
+    topic.isKept = true;
+    this.#slots[slot] = topic;
     return topic;
   }
 

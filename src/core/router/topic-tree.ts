@@ -13,6 +13,7 @@
  * Depth is bounded by `topicLevelsMax`, so walking is plain recursion.
  */
 import type { ShareGroup, Subscription } from "../session/subscription.ts";
+import type { Route } from "./router.ts";
 
 /** Levels of the broker's own topics, which are no client's to bound. */
 const OWN_LEVELS_MAX = 8;
@@ -35,6 +36,9 @@ export class TreeNode {
   plus: TreeNode | null = null;
   multi: TreeNode | null = null;
   subscriptions: Subscription[] | null = null;
+  /** The route of topics that only this node matches, kept by the router; good for one version of the subscriptions. */
+  route: Route | null = null;
+  routeVersion = -1;
   /** By share name. */
   groups: Map<string, ShareGroup> | null = null;
 

@@ -10,6 +10,7 @@ import type { QoS } from "../codec/packet.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Grant } from "../gate/grant.ts";
+import type { Principal } from "../gate/provider.ts";
 import { type Delivery, Inflight } from "./inflight.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
 import type { Subscription } from "./subscription.ts";
@@ -42,6 +43,8 @@ export class Session {
   readonly owner: string;
   connection: Connection | null = null;
   grant: Grant;
+  /** Who was let in to it last. */
+  principal: Principal;
   /** Seconds, as granted. */
   expiryInterval = 0;
   /** Seconds, as CONNECT asked for. */
@@ -77,10 +80,11 @@ export class Session {
   routeStamp = 0;
   routeIndex = 0;
 
-  constructor(clientId: string, owner: string, grant: Grant) {
+  constructor(clientId: string, owner: string, grant: Grant, principal: Principal) {
     this.clientId = clientId;
     this.owner = owner;
     this.grant = grant;
+    this.principal = principal;
   }
 
   get queueLength(): number {

@@ -1,0 +1,60 @@
+/**
+ * The auth benchmarks' generators as processes of their own: a plan goes in as JSON on standard input, the result comes out
+ * as the last line of standard output. Credentials thus appear in no command line.
+ *
+ * Invariant: a program ends with whoever started it, by signal, and in any case when its limit of time is over.
+ */
+import { join } from "node:path";
+
+export interface RunningProgram<Result> {
+  /** Resolves with the first line: the program is at work. */
+  readonly begun: Promise<void>;
+  readonly result: Promise<Result>;
+}
+
+export interface ProgramBounds {
+  readonly limitSeconds: number;
+  readonly signal: AbortSignal;
+}
+
+/** `file` is one of this folder. */
+export function startProgram<Result>(
+  file: string,
+  plan: object,
+  { limitSeconds, signal }: ProgramBounds,
+): RunningProgram<Result> {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, file)], {
+    stdin: new Blob([JSON.stringify(plan)]),
+    stdout: "pipe",
+    stderr: "pipe",
+    signal,
+    timeout: limitSeconds * 1000,
+    killSignal: "SIGTERM",
+  });
+  const begun = Promise.withResolvers<void>();
+  async function read(): Promise<Result> {
+    const complaint = child.stderr.text();
+    let output = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout) {
+      output += decoder.decode(chunk, { stream: true });
+      if (output.includes("\n")) begun.resolve();
+    }
+    const status = await child.exited;
+    if (status === 0) return JSON.parse(output.trim().split("\n").at(-1)!) as Result;
+    throw new Error(`${file} ended with status ${status}: ${(await complaint).trim()}`);
+  }
+  const result = read();
+  result.catch((error) => begun.reject(error));
+  begun.promise.catch(() => {});
+  return { begun: begun.promise, result };
+}
+
+/** For the program's side: the plan it was started with. */
+export async function readPlan<Plan>(): Promise<Plan> {
+  return JSON.parse(await Bun.stdin.text()) as Plan;
+}
+
+export function printLine(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}

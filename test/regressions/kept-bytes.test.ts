@@ -1,0 +1,183 @@
+/**
+ * What the broker keeps is a copy, and only as much as it needs: runtimes hand over byte arrays of their own kind, whose
+ * `slice` may be a view, and chunks of which one packet is a small part.
+ */
+import { expect, test } from "bun:test";
+import { createBroker } from "rqtt";
+import { encodePacket, type Packet } from "../../src/core/codec/packet.ts";
+import { Writer } from "../../src/core/codec/writer.ts";
+import type { AuthPlugin, Verdict } from "../../src/core/gate/provider.ts";
+import { accept, goOn, ScriptedAuth } from "../support/scripted-auth.ts";
+import { type ConnectInit, connectPacket, type TestClient, toBytes, toText, World } from "../support/world.ts";
+
+const CHUNK_BYTES = 512 * 1024;
+
+function encode(...packets: Packet[]): Uint8Array {
+  const writer = new Writer();
+  for (const packet of packets) encodePacket(writer, packet, 5);
+  return writer.view().slice();
+}
+
+/** Gives the broker bytes in memory that is written over as soon as the call has returned, and a settled turn. */
+function giveLent(client: TestClient, bytes: Uint8Array, between: () => void = () => {}): void {
+  const { broker, nowMs } = client.world;
+  const lent = Buffer.from(bytes);
+  broker.receive(client.connection, lent, nowMs);
+  lent.fill(0x58);
+  between();
+  client.world.settle();
+}
+
+const WILL: ConnectInit["will"] = {
+  topicName: "will",
+  payload: "last words",
+  properties: { correlationData: toBytes("ticket-1"), contentType: "text/plain" },
+};
+
+test("a Will is what CONNECT said, whatever becomes of the bytes it came in", () => {
+  const world = new World();
+  const watcher = world.connect();
+  watcher.subscribe("will");
+  const client = world.open();
+  giveLent(client, encode(connectPacket("client", { will: WILL })));
+  client.drop();
+  const [will] = watcher.takePublishes();
+  expect([toText(will!.payload), toText(will!.properties.correlationData!)]).toEqual(["last words", "ticket-1"]);
+});
+
+test("what waits for a verdict is what the client sent: Will, password, authentication data, later packets", () => {
+  const auth = new ScriptedAuth((request) => (request.clientId === "watcher" ? accept() : undefined));
+  const world = new World({ auth });
+  const watcher = world.connect({ clientId: "watcher" });
+  watcher.subscribe("#");
+  const client = world.open();
+  const properties = { authenticationMethod: "M", authenticationData: toBytes("first") };
+  const connect = connectPacket("client", { username: "u", password: "secret", will: WILL, properties });
+  giveLent(client, encode(connect));
+  expect([toText(auth.last.password!), toText(auth.last.authenticationData!)]).toEqual(["secret", "first"]);
+  auth.decide(world, goOn("?"));
+  const step = { authenticationMethod: "M", authenticationData: toBytes("second") };
+  giveLent(client, encode({ type: "auth", reasonCode: 0x18, properties: step }));
+  expect([toText(auth.last.password!), toText(auth.last.authenticationData!)]).toEqual(["secret", "second"]);
+  giveLent(
+    client,
+    encode({
+      type: "publish",
+      dup: false,
+      qos: 0,
+      retain: false,
+      topicName: "held",
+      payload: toBytes("kept in order"),
+      properties: {},
+    }),
+  );
+  auth.decide(world, accept());
+  client.drop();
+  const received = watcher.takePublishes();
+  expect(received.map((publish) => [publish.topicName, toText(publish.payload)])).toEqual([
+    ["held", "kept in order"],
+    ["will", "last words"],
+  ]);
+  expect(toText(received[1]!.properties.correlationData!)).toBe("ticket-1");
+});
+
+test("what is queued or retained is what was published", () => {
+  const world = new World();
+  const away = world.connect({ clientId: "away", properties: { sessionExpiryInterval: 100 } });
+  away.subscribe("a", { qos: 1 });
+  away.drop();
+  const publisher = world.connect();
+  const properties = { correlationData: toBytes("c"), userProperties: [["k", "v"]] as [string, string][] };
+  giveLent(
+    publisher,
+    encode({
+      type: "publish",
+      dup: false,
+      qos: 1,
+      retain: true,
+      packetId: 1,
+      topicName: "a",
+      payload: toBytes("p".repeat(100)),
+      properties,
+    }),
+  );
+  const back = world.connect({ clientId: "away", cleanStart: false });
+  back.subscribe("a", { qos: 1 });
+  const received = back.takePublishes();
+  expect(received.map((publish) => toText(publish.payload))).toEqual(["p".repeat(100), "p".repeat(100)]);
+  expect(received.map((publish) => publish.properties)).toEqual([properties, properties]);
+});
+
+test("a Will, a queued or a retained message keeps its own bytes alive, not the chunk it arrived in", () => {
+  const world = new World();
+  const away = world.connect({ clientId: "away", properties: { sessionExpiryInterval: 100 } });
+  away.subscribe("a", { qos: 1 });
+  const awaySession = away.connection.session!;
+  away.drop();
+  const client = world.open();
+  const packets = encode(connectPacket("client", { will: WILL }), {
+    type: "publish",
+    dup: false,
+    qos: 1,
+    retain: true,
+    packetId: 1,
+    topicName: "a",
+    payload: toBytes("small"),
+    properties: { contentType: "text/plain" },
+  });
+  // A read full of packets: PINGREQ after PINGREQ behind the two that are kept.
+  const chunk = Buffer.alloc(CHUNK_BYTES + packets.length);
+  chunk.set(packets);
+  for (let at = packets.length; at < chunk.length; at += 2) chunk[at] = 0xc0;
+  world.broker.receive(client.connection, chunk, world.nowMs);
+  const { will } = client.connection.session!;
+  const queued = awaySession.queue!.shift()!;
+  const kept = [will!.message, queued.message].flatMap((message) => [message.payload, message.properties]);
+  kept.push(will!.message.topicName.bytes, queued.message.topicName.bytes);
+  for (const bytes of kept) expect(bytes.buffer.byteLength).toBeLessThan(1024);
+});
+
+/** Lets everybody in, but only when told to. */
+function slowPlugin(verdict: Promise<Verdict>): AuthPlugin {
+  return { apiVersion: 1, name: "slow", create: () => ({ connect: () => verdict }) };
+}
+
+test("an in-process client may reuse its bytes, whatever kind of array they are, as soon as `send` has returned", async () => {
+  const verdict = Promise.withResolvers<Verdict>();
+  const broker = await createBroker({ sysIntervalMs: 0, plugins: [{ plugin: slowPlugin(verdict.promise) }] });
+  try {
+    const connection = broker.connect();
+    const answered = Promise.withResolvers<void>();
+    const received: number[] = [];
+    connection.onreceive = (bytes) => {
+      received.push(...bytes);
+      if (Buffer.from(received).includes("hello")) answered.resolve();
+    };
+    connection.onclose = () => answered.reject(new Error("the broker closed"));
+    const filter = { topicFilter: "a", qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+    const packets: Packet[] = [
+      connectPacket("client", {}),
+      { type: "subscribe", packetId: 1, properties: {}, filters: [filter] },
+      {
+        type: "publish",
+        dup: false,
+        qos: 0,
+        retain: false,
+        topicName: "a",
+        payload: toBytes("hello"),
+        properties: {},
+      },
+    ];
+    // All but the first wait for the verdict.
+    for (const packet of packets) {
+      const lent = Buffer.from(encode(packet));
+      connection.send(lent);
+      lent.fill(0x58);
+    }
+    verdict.resolve({ do: "accept", principal: { id: "client", permissions: "everything" } });
+    await answered.promise;
+    connection.close();
+  } finally {
+    await broker.close();
+  }
+});

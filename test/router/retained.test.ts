@@ -1,0 +1,164 @@
+/**
+ * The store of retained messages, against a map and a naive matcher: what a search finds while the store stays as it is, what it
+ * must and must not find while it changes, and what the store says it weighs.
+ */
+import { describe, expect, test } from "bun:test";
+import { type RetainedEntry, RetainedStore, type RetainedWalk } from "../../src/core/router/retained.ts";
+import { Random } from "../fuzz/random.ts";
+import { ownedMessage } from "../support/owned-message.ts";
+import { naiveMatch } from "../support/topic-model.ts";
+
+const SEEDS = Array.from({ length: 30 }, (_, at) => at + 1);
+const LEVELS = ["a", "b", "c", "", "$x"];
+
+function randomName(random: Random): string {
+  return Array.from({ length: random.between(1, 4) }, () => random.pick(LEVELS)).join("/") || "a";
+}
+
+function randomFilter(random: Random): string {
+  const levels = Array.from({ length: random.between(1, 4) }, () => random.pick([...LEVELS, "+", "+"]));
+  if (random.oneIn(2)) levels[levels.length - 1] = "#";
+  return levels.join("/") || "+";
+}
+
+function search(walk: RetainedWalk): RetainedEntry[] {
+  const found: RetainedEntry[] = [];
+  for (let entry = walk.next(); entry !== undefined; entry = walk.next()) if (entry !== null) found.push(entry);
+  return found;
+}
+
+function namesOf(entries: readonly RetainedEntry[]): string[] {
+  return entries.map(({ message }) => message.topicName.text).sort();
+}
+
+/** What a message weighs: its bytes, and 200 for each level of its Topic Name. */
+function weightOf(topicName: string, payload: string): number {
+  return topicName.length + payload.length + 200 * topicName.split("/").length;
+}
+
+test.each(SEEDS)("random storing and deleting, then every kind of search: seed %d", (seed) => {
+  const random = new Random(seed);
+  const store = new RetainedStore();
+  const model = new Map<string, string>();
+  for (let step = 0; step < 400; step++) {
+    const topicName = randomName(random);
+    if (random.oneIn(3)) {
+      expect(store.delete(topicName)?.message.topicName.text).toBe(model.has(topicName) ? topicName : undefined);
+      model.delete(topicName);
+    } else {
+      const payload = "x".repeat(random.between(1, 50));
+      const message = ownedMessage(topicName, payload);
+      const before = store.bytes;
+      const growth = store.growthBy(message);
+      const entry = store.set(message);
+      expect([entry.message, store.get(topicName), store.bytes - before]).toEqual([message, entry, growth]);
+      model.set(topicName, payload);
+    }
+    const weight = [...model].reduce((sum, [name, payload]) => sum + weightOf(name, payload), 0);
+    expect([store.count, store.bytes]).toEqual([model.size, weight]);
+    if (step % 10 > 0) continue;
+    const topicFilter = randomFilter(random);
+    const expected = [...model.keys()].filter((name) => naiveMatch(topicFilter, name)).sort();
+    expect(namesOf(search(store.walk(topicFilter)))).toEqual(expected);
+  }
+  for (const topicName of [...model.keys()]) store.delete(topicName);
+  expect([store.count, store.bytes, search(store.walk("#"))]).toEqual([0, 0, []]);
+});
+
+test.each(SEEDS)("a search during which the store changes finds what was there all the time, once: seed %d", (seed) => {
+  const random = new Random(seed);
+  const store = new RetainedStore();
+  const present = new Set<string>();
+  const change = (topicName: string, isDeleted: boolean): void => {
+    if (isDeleted) {
+      store.delete(topicName);
+      present.delete(topicName);
+    } else {
+      store.set(ownedMessage(topicName, "x"));
+      present.add(topicName);
+    }
+  };
+  for (let at = 0; at < 100; at++) change(randomName(random), false);
+  for (let round = 0; round < 20; round++) {
+    const topicFilter = random.pick(["#", "+/#", "a/#", "+/+", "+/b/#", "+", "a/+/c", randomFilter(random)]);
+    const sequenceMax = store.sequence;
+    const walk = store.walk(topicFilter);
+    /** Names whose message has not been touched since the search began. */
+    const untouched = new Set(present);
+    const found: string[] = [];
+    for (let entry = walk.next(); entry !== undefined; entry = walk.next()) {
+      if (entry !== null) {
+        const topicName = entry.message.topicName.text;
+        // What is found is what is stored now, never what was.
+        expect(store.get(topicName)).toBe(entry);
+        if (entry.sequence <= sequenceMax) found.push(topicName);
+      }
+      if (random.oneIn(2)) continue;
+      const topicName = randomName(random);
+      untouched.delete(topicName);
+      change(topicName, random.oneIn(2));
+    }
+    const expected = [...untouched].filter((name) => naiveMatch(topicFilter, name));
+    for (const topicName of expected) expect(found).toContain(topicName);
+    expect(new Set(found).size).toBe(found.length);
+    for (const topicName of found) expect(naiveMatch(topicFilter, topicName)).toBe(true);
+    expect([walk.next(), walk.next()]).toEqual([undefined, undefined]);
+  }
+});
+
+describe("what a search costs", () => {
+  function stepsOf(walk: RetainedWalk): number {
+    let steps = 0;
+    while (walk.next() !== undefined) steps++;
+    return steps;
+  }
+
+  const store = new RetainedStore();
+  for (let at = 0; at < 1000; at++) store.set(ownedMessage(`r/${at % 10}/${at}`, "x"));
+
+  test("a filter without a wildcard costs its levels", () => {
+    expect(stepsOf(store.walk("r/1/1"))).toBeLessThanOrEqual(4);
+    expect(stepsOf(store.walk("none/at/all"))).toBeLessThanOrEqual(4);
+  });
+
+  test("a wildcard costs what is under it", () => {
+    expect(stepsOf(store.walk("r/1/#"))).toBeLessThan(3 * 110);
+    expect(stepsOf(store.walk("r/+/none"))).toBeLessThan(3 * 20);
+    expect(stepsOf(store.walk("#"))).toBeLessThan(3 * 1020);
+  });
+
+  test("each step of it is small: no message waits for a long one", () => {
+    const walk = store.walk("#");
+    let without = 0;
+    let longest = 0;
+    for (let entry = walk.next(); entry !== undefined; entry = walk.next()) {
+      without = entry === null ? without + 1 : 0;
+      longest = Math.max(longest, without);
+    }
+    expect(longest).toBeLessThan(10);
+  });
+});
+
+describe("order of storing", () => {
+  test("every message stored is later than all before it, one in place of another too", () => {
+    const store = new RetainedStore();
+    const first = store.set(ownedMessage("a", "1"));
+    const second = store.set(ownedMessage("b", "1"));
+    expect([first.sequence, second.sequence, store.sequence]).toEqual([1, 2, 2]);
+    expect(store.set(ownedMessage("a", "2"))).toBe(first);
+    expect([first.sequence, store.sequence, store.count]).toEqual([3, 3, 2]);
+  });
+
+  test("one that was deleted and is stored again is found by an earlier search as later", () => {
+    const store = new RetainedStore();
+    store.set(ownedMessage("a/1", "old"));
+    store.set(ownedMessage("a/2", "old"));
+    const sequenceMax = store.sequence;
+    const walk = store.walk("a/+");
+    while (walk.next() === null);
+    store.delete("a/1");
+    store.set(ownedMessage("a/1", "new"));
+    const rest = search(walk);
+    expect(namesOf(rest.filter(({ sequence }) => sequence <= sequenceMax))).toEqual(["a/2"]);
+  });
+});
