@@ -119,9 +119,9 @@ function withinDescriptors(limits: Limits): Limits {
   return { ...limits, connectionsMax: Math.max(1, Math.min(limits.connectionsMax, most)) };
 }
 
-/** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
-export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
-  const config: BrokerConfig = {
+/** The options with every default filled in. */
+function configOf(options: CreateBrokerOptions): BrokerConfig {
+  return {
     limits: withinDescriptors({ ...DEFAULT_BROKER_CONFIG.limits, ...options.limits }),
     capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
@@ -130,6 +130,11 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     sysIntervalMs: options.sysIntervalMs ?? DEFAULT_BROKER_CONFIG.sysIntervalMs,
     version: options.version ?? DEFAULT_BROKER_CONFIG.version,
   };
+}
+
+/** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
+export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
+  const config = configOf(options);
   const listeners = (options.listeners ?? []).map((listener) => readListener(listener, options.folder ?? "."));
   const log = options.log ?? SILENT;
   const chainOptions: ChainOptions = {

@@ -15,7 +15,6 @@ import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
 import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
 import { ReasonCode, reasonCodeName } from "./codec/reason-code.ts";
 import { Connection, ConnectionState } from "./connection/connection.ts";
-import { Grant } from "./gate/grant.ts";
 import type { Principal, Verdict } from "./gate/provider.ts";
 import { disconnect, refuse, sayGoodbye } from "./handle/answer.ts";
 import { handleAuth } from "./handle/auth.ts";
@@ -29,7 +28,7 @@ import { handlePubcomp } from "./handle/pubcomp.ts";
 import { handlePublish } from "./handle/publish.ts";
 import { handlePubrec } from "./handle/pubrec.ts";
 import { handlePubrel } from "./handle/pubrel.ts";
-import { revokeUncovered } from "./handle/revoke.ts";
+import { dropPrincipals } from "./handle/revoke.ts";
 import { handleSubscribe } from "./handle/subscribe.ts";
 import { publishStatistics } from "./handle/sys.ts";
 import { handleUnsubscribe } from "./handle/unsubscribe.ts";
@@ -40,7 +39,6 @@ import type { Session } from "./session/session.ts";
 import { BrokerState } from "./state.ts";
 import type { Statistics } from "./statistics.ts";
 
-const NO_RIGHTS = new Grant({ id: "nobody", permissions: { allow: [] } }, "", { deny: [] });
 /** Held input at which a client that waits for its verdict is no longer read from. */
 const HELD_BYTES_PAUSE = 16 * 1024;
 const CONNECT_FIRST_BYTE = PacketType.CONNECT << 4;
@@ -180,20 +178,7 @@ export class Broker {
   ): number {
     const state = this.#state;
     state.nowMs = nowMs;
-    let count = 0;
-    for (const session of [...state.sessions.values()]) {
-      const { principal, clientId, connection } = session;
-      if (!where(principal, clientId)) continue;
-      if (revoke) {
-        session.grant = NO_RIGHTS;
-        revokeUncovered(state, session);
-      }
-      if (connection === null) continue;
-      state.ports.log.write("info", "dropped", { clientId, principal: principal.id, why });
-      disconnect(state, connection, ReasonCode.NotAuthorized, "rights were withdrawn");
-      count++;
-    }
-    return count;
+    return dropPrincipals(state, where, why, revoke);
   }
 
   /** Time has passed: everything due is done. */

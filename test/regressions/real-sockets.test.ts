@@ -72,34 +72,37 @@ async function startWithDescriptors(count: number, connectionsMax: number): Prom
   return [child, ready.split(" ").find((word) => word.startsWith("mqtt://"))!];
 }
 
+/** Whether a newcomer's CONNECT is answered; one too many is cut at once, which its socket may hear of in any way. */
+async function isServed(url: string): Promise<boolean> {
+  try {
+    const newcomer = await open(url);
+    await newcomer.write(CONNECT);
+    const answer = await newcomer.inbox.take(4);
+    newcomer.close();
+    return answer !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 test.skipIf(!isRqtt)("limits.connectionsMax is lowered to what the process has descriptors for", async () => {
   const descriptors = 104;
   const reserve = 64;
   const [child, url] = await startWithDescriptors(descriptors, 100_000);
   const clients: TcpPeer[] = [];
   for (let at = 0; at < descriptors - reserve; at++) clients.push(await connect(url, `c${at}`));
-  const refused = await open(url);
-  await refused.write(CONNECT);
-  expect((await refused.inbox.rest()).length).toBe(0);
-  refused.close();
+  expect(await isServed(url)).toBe(false);
   for (const client of clients) await roundTrip(client);
   expect(readdirSync(`/proc/${child.pid}/fd`).length).toBeLessThan(descriptors);
   // One that leaves makes room for another one.
   clients[0]!.reset();
-  for (;;) {
-    const next = await open(url);
-    await next.write(CONNECT);
-    if ((await next.inbox.take(4)) !== undefined) break;
-    next.close();
-  }
+  while (!(await isServed(url)));
 });
 
 test.skipIf(!isRqtt)("limits.connectionsMax stays where descriptors are plenty", async () => {
   const [, url] = await startWithDescriptors(1024, 3);
   for (let at = 0; at < 3; at++) await connect(url, `c${at}`);
-  const refused = await open(url);
-  await refused.write(CONNECT);
-  expect((await refused.inbox.rest()).length).toBe(0);
+  expect(await isServed(url)).toBe(false);
 });
 
 test.skipIf(!isRqtt)("a large message for many readers that have stopped is in memory once", async () => {

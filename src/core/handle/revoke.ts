@@ -2,9 +2,13 @@
  * Rights that a session has lost are taken back: subscriptions, messages that wait for it, its Will (re-authentication, and a
  * session resumed by a client that may do less than before). What a client has received cannot be taken back.
  */
+import { ReasonCode } from "../codec/reason-code.ts";
+import { Grant } from "../gate/grant.ts";
+import type { Principal } from "../gate/provider.ts";
 import { DeliveryState } from "../session/inflight.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerState } from "../state.ts";
+import { disconnect } from "./answer.ts";
 import { removeSubscription } from "./unsubscribe.ts";
 
 /** Brings a session down to its present grant; every revocation is a line in the log. */
@@ -51,4 +55,29 @@ function revokeSubscriptions(state: BrokerState, session: Session): void {
       state.router.touch();
     }
   }
+}
+
+const NO_RIGHTS = new Grant({ id: "nobody", permissions: { allow: [] } }, "", { deny: [] });
+
+/** Ends the connections of the principals that `where` picks; `revoke` takes their sessions' rights first. */
+export function dropPrincipals(
+  state: BrokerState,
+  where: (principal: Principal, clientId: string) => boolean,
+  why: string,
+  revoke: boolean,
+): number {
+  let count = 0;
+  for (const session of [...state.sessions.values()]) {
+    const { principal, clientId, connection } = session;
+    if (!where(principal, clientId)) continue;
+    if (revoke) {
+      session.grant = NO_RIGHTS;
+      revokeUncovered(state, session);
+    }
+    if (connection === null) continue;
+    state.ports.log.write("info", "dropped", { clientId, principal: principal.id, why });
+    disconnect(state, connection, ReasonCode.NotAuthorized, "rights were withdrawn");
+    count++;
+  }
+  return count;
 }
