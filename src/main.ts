@@ -44,7 +44,7 @@ function folderOf(file: string | undefined): string {
 
 async function run(config: Config, folder: string): Promise<void> {
   const log = createLog({ ...config.log, nowMs: Date.now, sink: stderrSink() });
-  process.on("uncaughtException", (error) => crash(log, error));
+  process.on("uncaughtException", (error) => uncaught(log, error));
   process.on("unhandledRejection", (error) => loose(log, error));
   const broker = await start(config, folder, log);
   const admin = await admit(config, folder, broker);
@@ -149,12 +149,14 @@ function nextSteps({ auth }: Config): string {
 }
 
 /**
- * Nothing a peer does may get here; if a bug does, its state cannot be trusted. The message stays out of the log, since a
- * plugin's may quote a credential; the places are enough to find it.
+ * Nothing a peer does may get here. If the core was at work its state cannot be trusted, and the process ends. If it was not, a
+ * plugin's timer or listener has thrown, which is the plugin's own affair. The message stays out of the log, since it may
+ * quote a credential; the places are enough to find it.
  */
-function crash(log: Log, error: unknown): void {
-  log.write("error", "crash", placesOf(error));
-  process.exit(70);
+function uncaught(log: Log, error: unknown): void {
+  const wasCore = !(error instanceof Error) || /[\\/]src[\\/]core[\\/]/u.test(error.stack ?? "src/core/");
+  log.write("error", wasCore ? "crash" : "uncaught-exception", placesOf(error));
+  if (wasCore) process.exit(70);
 }
 
 /** A promise that nobody waits for has failed. The core knows no promises, so it is a plugin's, and it alone is the worse for it. */

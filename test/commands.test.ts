@@ -262,12 +262,17 @@ describe("plugin new", () => {
   });
 });
 
-/** CONNECT of level 4 with user name and password; answers the return code. */
+/** CONNECT of level 4 with user name and password. */
+function connectBytes(username: string, password: string): number[] {
+  const text = (value: string) => [0, value.length, ...new TextEncoder().encode(value)];
+  const body = [...text("MQTT"), 4, 0xc2, 0, 0, ...text("c"), ...text(username), ...text(password)];
+  return [0x10, body.length, ...body];
+}
+
+/** Logs in as "door"; answers the return code. */
 async function login(port: number, password: string): Promise<number> {
   const client = await RawClient.connect(port);
-  const text = (value: string) => [0, value.length, ...new TextEncoder().encode(value)];
-  const body = [...text("MQTT"), 4, 0xc2, 0, 0, ...text("c"), ...text("door"), ...text(password)];
-  client.send([0x10, body.length, ...body]);
+  client.send(connectBytes("door", password));
   const packet = await client.packet();
   client.end();
   return packet[3]!;
@@ -292,6 +297,40 @@ describe("a broker with a chain", () => {
     child.signal("SIGHUP");
     await child.stderrLine((line) => line.includes("auth-reload-refused"));
     expect(await login(port, "two")).toBe(0);
+    child.signal("SIGTERM");
+    expect(await child.exited).toBe(0);
+  });
+
+  test("outlives a plugin whose listeners, timers and loose promises throw, and logs none of what they say", async () => {
+    const plugin = `export default {
+      apiVersion: 1,
+      name: "broken",
+      create: () => ({
+        connect({ username }, signal) {
+          if (username !== "door") return { do: "refuse", because: "bad-credentials" };
+          signal.addEventListener("abort", () => { throw new Error("canary listener"); });
+          setTimeout(() => { throw new Error("canary timer"); });
+          void Promise.reject(new Error("canary promise"));
+          return new Promise(() => {});
+        },
+      }),
+    };`;
+    writeFileSync(join(folder, "broken.ts"), plugin);
+    const file = config("broken.toml", '[[auth.chain]]\nuse = "./broken.ts"\n');
+    const argv = [process.execPath, "--no-orphans", MAIN, "--config", file, "--listen", "mqtt://127.0.0.1:0"];
+    const child = startLineProcess(argv, { cwd: folder });
+    const ready = await child.line((line) => line.startsWith("rqtt ready"));
+    const port = Number(new URL(ready.split(" ")[2]!).port);
+    const client = await RawClient.connect(port);
+    client.send(connectBytes("door", "x"));
+    await child.stderrLine((line) => line.includes("uncaught-exception"));
+    client.end();
+    await child.stderrLine((line) => line.includes("uncaught-exception"));
+    const other = await RawClient.connect(port);
+    other.send(connectBytes("window", "x"));
+    expect((await other.packet())[3]).toBe(4);
+    expect(child.stderr()).toInclude("unhandled-rejection");
+    expect(child.stderr()).not.toInclude("canary");
     child.signal("SIGTERM");
     expect(await child.exited).toBe(0);
   });

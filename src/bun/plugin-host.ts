@@ -219,13 +219,13 @@ export class PluginHost implements AuthHost {
     const timer = setTimeout(() => {
       const late = new Error(`no answer within ${this.#callDeadlineMs} ms`);
       finish(() => this.#failed(link, late, startedAtMs));
-      this.#abort(link, abort);
+      this.#abort(abort);
     }, this.#callDeadlineMs);
     this.#aborts.set(exchangeId, () => {
       if (!end()) return;
       link.meter.abandoned();
       chain.release();
-      this.#abort(link, abort);
+      this.#abort(abort);
     });
     answer.then(
       (value) => finish(() => this.#checked(link, request, value, startedAtMs)),
@@ -233,13 +233,12 @@ export class PluginHost implements AuthHost {
     );
   }
 
-  /** Tells the provider that nobody waits any more; what its listeners throw is its own affair. */
-  #abort(link: ChainLink, abort: AbortController): void {
-    try {
-      abort.abort();
-    } catch (error) {
-      this.#logFailure(link, error);
-    }
+  /**
+   * Tells the provider that nobody waits any more. Behind everything that runs: what its listeners throw the runtime reports
+   * as uncaught, and it must not look as if the core had thrown it.
+   */
+  #abort(abort: AbortController): void {
+    queueMicrotask(() => abort.abort());
   }
 
   /** The verdict if it is one, as a copy that nobody else can change, with the provider's name on its principal. */

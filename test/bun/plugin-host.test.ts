@@ -219,6 +219,9 @@ describe("exchanges", () => {
     });
     expect(host.ask(request({ authenticationMethod: "M" }))).toBeUndefined();
     host.abandon(1);
+    // The listener hears of it behind what runs.
+    expect(aborted).toBe(1);
+    await Promise.resolve();
     expect(aborted).toBe(2);
     answer.resolve(accept);
     await answer.promise;
