@@ -79,8 +79,8 @@ export class World {
   }
 
   /** A Network Connection on which nothing was sent yet. */
-  open(level: ProtocolLevel = 5): TestClient {
-    return new TestClient(this, level);
+  open(level: ProtocolLevel = 5, remoteAddress = "192.0.2.1"): TestClient {
+    return new TestClient(this, level, remoteAddress);
   }
 
   /** A client that sent CONNECT; its CONNACK is still to be taken. */
@@ -143,7 +143,7 @@ export function connectPacket(clientId: string, init: ConnectInit): Packet {
 
 /** One Network Connection, seen from the client. */
 export class TestClient implements Wire {
-  readonly remoteAddress = "192.0.2.1";
+  readonly remoteAddress: string;
   readonly listener = "test://";
   readonly world: World;
   readonly connection: Connection;
@@ -164,7 +164,8 @@ export class TestClient implements Wire {
   #packetId = 0;
   readonly #framer = new Framer(Number.MAX_SAFE_INTEGER);
 
-  constructor(world: World, level: ProtocolLevel) {
+  constructor(world: World, level: ProtocolLevel, remoteAddress: string) {
+    this.remoteAddress = remoteAddress;
     this.world = world;
     this.level = level;
     this.connection = world.broker.open(this, world.nowMs);

@@ -21,7 +21,7 @@ export function handleDue(state: BrokerState, deadline: Deadline): void {
         "re-authentication took too long",
       );
     case "principal":
-      return disconnect(state, deadline.target as Connection, ReasonCode.NotAuthorized, "credentials have expired");
+      return principalDue(state, deadline.target as Connection);
     case "session":
       return endSession(state, deadline.target as Session);
     case "will":
@@ -48,4 +48,12 @@ function connectionDue(state: BrokerState, connection: Connection): void {
   // Moved only now: a packet is received far more often than a deadline comes.
   if (dueAtMs > state.nowMs) state.deadlines.set(connection.deadline, dueAtMs);
   else disconnect(state, connection, ReasonCode.KeepAliveTimeout, "nothing received for 1.5 times the keep alive");
+}
+
+/** Credentials have expired. A re-authentication that has begun may end in its own time; there is no other grace. */
+function principalDue(state: BrokerState, connection: Connection): void {
+  const { exchange, principalDeadline } = connection;
+  const isRenewing = exchange !== null && exchange.deadline.atMs > state.nowMs;
+  if (isRenewing && principalDeadline !== null) state.deadlines.set(principalDeadline, exchange.deadline.atMs);
+  else disconnect(state, connection, ReasonCode.NotAuthorized, "credentials have expired");
 }
