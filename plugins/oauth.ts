@@ -87,14 +87,16 @@ function configOf(name: string, one: IssuerSettings): IssuerConfig {
   };
   const issuerUrl = one.issuer ?? preset?.issuer;
   if (issuerUrl === undefined) return fail(".issuer", `expected ${preset?.issuerExample ?? "a URL"}, found nothing`);
-  if (preset?.issuerForm.test(issuerUrl) === false) {
-    fail(".issuer", `expected ${preset.issuerExample}, found ${JSON.stringify(issuerUrl.slice(0, 200))}`);
-  }
   try {
     checkUrl(issuerUrl);
     if (one.jwks !== undefined) checkUrl(one.jwks);
   } catch (error) {
     fail("", messageOf(error));
+  }
+  // RFC 8414 section 2: an issuer has neither query nor fragment; what stands there is not repeated.
+  if (/[?#]/u.test(issuerUrl)) fail(".issuer", "expected a URL without ? and #");
+  if (preset?.issuerForm.test(issuerUrl) === false) {
+    fail(".issuer", `expected ${preset.issuerExample}, found ${JSON.stringify(issuerUrl.slice(0, 200))}`);
   }
   const { audience, algorithms = preset?.algorithms } = one;
   if (audience === undefined) {

@@ -31,6 +31,11 @@ function complain(path: Path, expected: string, value: unknown): never {
   throw new Complaint(path, `expected ${expected}, found ${describe(value)}`);
 }
 
+/** As `complain`, where a text in the place of a table may be anything, a secret included: it is not repeated. */
+function complainOfKind(path: Path, expected: string, value: unknown): never {
+  throw new Complaint(path, `expected ${expected}, found ${typeof value === "string" ? "a text" : describe(value)}`);
+}
+
 function describe(value: unknown): string {
   if (value === undefined) return "nothing";
   if (typeof value === "string")
@@ -93,7 +98,7 @@ export function list<T>(item: Setting<T>, min = 0): Setting<readonly T[]> {
   return {
     expected,
     read(value, path) {
-      if (!Array.isArray(value) || value.length < min) return complain(path, expected, value);
+      if (!Array.isArray(value) || value.length < min) return complainOfKind(path, expected, value);
       return value.map((entry: unknown, at) => item.read(entry, [...path, at]));
     },
   };
@@ -104,7 +109,7 @@ export function tableOf<T>(item: Setting<T>): Setting<Readonly<Record<string, T>
   return {
     expected: "a table",
     read(value, path) {
-      if (!isTable(value)) return complain(path, "a table", value);
+      if (!isTable(value)) return complainOfKind(path, "a table", value);
       const entries = Object.entries(value).map(([key, entry]) => [key, item.read(entry, [...path, key])] as const);
       return Object.fromEntries(entries);
     },
@@ -140,7 +145,7 @@ export function group<F extends Fields>(fields: F): Setting<FieldsOf<F>> {
   return {
     expected: "a table",
     read(value, path) {
-      if (!isTable(value)) return complain(path, "a table", value);
+      if (!isTable(value)) return complainOfKind(path, "a table", value);
       for (const key of Object.keys(value)) {
         if (!Object.hasOwn(fields, key)) {
           throw new Complaint([...path, key], `unknown setting; expected one of ${Object.keys(fields).join(", ")}`);

@@ -6,7 +6,13 @@
  */
 import type { Form, PluginEntry, SettingValue } from "./config-schema.ts";
 import { parseTopicFilter } from "./core/codec/topic.ts";
-import { LISTENER_KEYS, type Listener, type ListenerSettings, parseListenerUrl } from "./listener-url.ts";
+import {
+  LISTENER_KEYS,
+  type Listener,
+  type ListenerSettings,
+  parseListenerUrl,
+  withoutSecrets,
+} from "./listener-url.ts";
 import { quote } from "./printable.ts";
 
 export type ReadValue =
@@ -138,7 +144,7 @@ function readListenerList(path: string, tables: readonly ListenerTable[]): ReadV
   for (const [index, { url, ...settings }] of tables.entries()) {
     const parsed = parseListenerUrl(url, settings);
     if (!parsed.ok) {
-      const { key = "url", expected, found = quote(url, FOUND_CHARACTERS_MAX) } = parsed;
+      const { key = "url", expected, found = quote(withoutSecrets(url), FOUND_CHARACTERS_MAX) } = parsed;
       return { ok: false, path: `${path}[${index}].${key}`, expected, found };
     }
     listeners.push(parsed.listener);

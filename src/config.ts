@@ -18,7 +18,7 @@ import {
   TABLE,
 } from "./config-schema.ts";
 import { describeForm, describeFound, type ReadValue, readListeners, readText, readValue } from "./config-value.ts";
-import { isLoopback, type Listener } from "./listener-url.ts";
+import { isLoopback, type Listener, withoutSecrets } from "./listener-url.ts";
 import { escapeControls, quote, shorten } from "./printable.ts";
 
 export type { Config, PluginEntry } from "./config-schema.ts";
@@ -115,7 +115,7 @@ const FLAG_VALUES: Readonly<Record<string, string>> = {
 };
 
 function takeFlag(flags: Flags, flag: string, value: string): void {
-  const source = `${flag} ${value}`;
+  const source = `${flag} ${flag === "--listen" ? withoutSecrets(value) : value}`;
   if (flag === "--config") {
     if (flags.file !== undefined) complain(flag, "one file", "a second", source);
     flags.file = value;
@@ -140,7 +140,7 @@ function assignFlags(given: Given, flags: Flags): void {
     given,
     "listeners",
     readListeners("listeners", flags.listen),
-    flags.listen.map((url) => `--listen ${url}`).join(" "),
+    flags.listen.map((url) => `--listen ${withoutSecrets(url)}`).join(" "),
   );
 }
 
@@ -151,7 +151,7 @@ const ENVIRONMENT: ReadonlyMap<string, string> = new Map([...ROWS.keys()].map((p
 function assignEnvironment(given: Given, env: Sources["env"]): void {
   for (const [name, written] of Object.entries(env)) {
     if (!name.startsWith("RQTT_") || written === undefined) continue;
-    const source = `${name}=${written}`;
+    const source = `${name}=${name === environmentName("listeners") ? withoutSecrets(written) : written}`;
     const path = ENVIRONMENT.get(name);
     if (path === undefined) complain("environment", "only settings that --help lists", name, source);
     assign(given, path, readText(path, ROWS.get(path)!.form, written), source);

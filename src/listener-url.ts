@@ -198,3 +198,8 @@ function portNumber(digits: string): number | undefined {
   const port = /^\d{1,5}$/u.test(digits) ? Number(digits) : Number.NaN;
   return port <= 65535 ? port : undefined;
 }
+
+/** A URL for a message: what stands before an "@" or behind a "?" may be a credential, even where it has no business. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/\/\/[^/]*@/u, "//...@").replace(/[?#].*$/su, "?...");
+}

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { type Config, loadConfig, VERSION } from "../src/config.ts";
 import { environmentName, ROWS } from "../src/config-schema.ts";
 import { DEFAULT_CAPABILITIES, DEFAULT_LIMITS } from "../src/core/limits.ts";
+import { withoutSecrets } from "../src/listener-url.ts";
 
 interface Given {
   argv?: string[];
@@ -486,7 +487,8 @@ describe("listeners", () => {
     ["mqtt://127.0.0.1\\x", "a URL without spaces, control characters and backslashes"],
     ["mqtt://127.0.\n0.1", "a URL without spaces, control characters and backslashes"],
   ])("%j is refused", (url, expected) => {
-    expect(errorOf(listen(url))).toStartWith(`listeners[0].url: expected ${expected}, found ${JSON.stringify(url)} (`);
+    const shown = JSON.stringify(withoutSecrets(url));
+    expect(errorOf(listen(url))).toStartWith(`listeners[0].url: expected ${expected}, found ${shown} (`);
   });
 
   test("two listeners of one address", () => {
@@ -676,4 +678,11 @@ describe("the auth chain", () => {
   ])("%j is told what is wrong", (content, message) => {
     expect(errorOf(toml(content))).toMatch(message);
   });
+});
+
+test("a URL in a message keeps neither what stands before an @ nor what stands behind a question mark", () => {
+  expect(withoutSecrets("mqtt://user:word@host:1")).toBe("mqtt://...@host:1");
+  expect(withoutSecrets("ws://host/a?key=word")).toBe("ws://host/a?...");
+  expect(withoutSecrets("ws://host/a#word")).toBe("ws://host/a?...");
+  expect(withoutSecrets("mqtt://127.0.0.1:1883")).toBe("mqtt://127.0.0.1:1883");
 });

@@ -20,7 +20,13 @@ import {
 } from "../core/limits.ts";
 import type { Log } from "../core/ports.ts";
 import type { Statistics } from "../core/statistics.ts";
-import { LISTENER_KEYS, type Listener, type ListenerSettings, parseListenerUrl } from "../listener-url.ts";
+import {
+  LISTENER_KEYS,
+  type Listener,
+  type ListenerSettings,
+  parseListenerUrl,
+  withoutSecrets,
+} from "../listener-url.ts";
 import { Handshakes } from "./handshakes.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
 import { type ChainOptions, closeChain, createChain, type PluginUse } from "./plugin-chain.ts";
@@ -233,7 +239,7 @@ function readListener(given: string | ListenerOptions, folder: string): ReadyLis
   if (!parsed.ok) {
     const { key, expected, found } = parsed;
     throw new ListenError(
-      `${url}: ${key === undefined ? "" : `${key}: `}expected ${expected}${found === undefined ? "" : `, found ${found}`}`,
+      `${withoutSecrets(url)}: ${key === undefined ? "" : `${key}: `}expected ${expected}${found === undefined ? "" : `, found ${found}`}`,
     );
   }
   const { listener } = parsed;

@@ -127,8 +127,8 @@ function withCertificates(): void {
   }
 
   /** Whether a client gets to its CONNACK. */
-  async function isLetIn(broker: RunningBroker, tls: TLSOptions): Promise<boolean> {
-    const peer = await knock(broker, "knocking", tls).catch(() => undefined);
+  async function isLetIn(broker: RunningBroker, tls: TLSOptions, at = 0): Promise<boolean> {
+    const peer = await knock(broker, "knocking", tls, at).catch(() => undefined);
     return (await peer?.inbox.packet())?.type === "connack";
   }
 
@@ -250,6 +250,46 @@ function withCertificates(): void {
       doomed.reset();
       expect(await watcher.inbox.packet()).toMatchObject({ type: "publish", topicName: "will" });
     });
+  });
+
+  test("F: an option of one listener holds there and not on the other: clientCa, mqtts and wss", async () => {
+    const transports = ["mqtts", "wss"] as const;
+    // The one with the option comes first, then last: neither order may carry it over.
+    for (const isFirst of [true, false]) {
+      const listeners = transports.flatMap((transport) => {
+        const pair = [mutual(transport), listener(transport)];
+        return isFirst ? pair : pair.reverse();
+      });
+      const broker = await start({ listeners });
+      const answers = async (client: Client) => {
+        const all: boolean[] = [];
+        for (const at of listeners.keys()) all.push(await isLetIn(broker, clientTls(client), at));
+        return all;
+      };
+      const onlyWithout = isFirst ? [false, true, false, true] : [true, false, true, false];
+      expect(await answers("none")).toEqual(onlyWithout);
+      expect(await answers("rogue")).toEqual(onlyWithout);
+      expect(await answers("good")).toEqual([true, true, true, true]);
+    }
+  });
+
+  test("F: an option of one listener holds there and not on the other: origins, wss", async () => {
+    const listeners = [listener("wss", { origins: ["https://app.example"] }), listener("wss"), mutual("wss")];
+    const broker = await start({ listeners });
+    const statuses = async (origin: string) => {
+      const all: number[] = [];
+      for (const address of broker.urls) {
+        const page = await WebSocketPeer.open(address, "mqtt", { tls: clientTls("good"), headers: { Origin: origin } });
+        peers.push(page);
+        all.push(page.handshake.status);
+      }
+      return all;
+    };
+    expect(await statuses("https://app.example")).toEqual([101, 101, 101]);
+    expect(await statuses("https://evil.example")).toEqual([403, 101, 101]);
+    // And the list of the one says nothing of the other's certificates.
+    expect(await isLetIn(broker, clientTls("none"), 1)).toBe(true);
+    expect(await isLetIn(broker, clientTls("none"), 2)).toBe(false);
   });
 
   /** What openssl s_client prints of a handshake with the good certificate. */

@@ -92,6 +92,20 @@ describe("Origin", () => {
     expect((await upgrade(url, headers)).handshake.status).toBe(403);
   });
 
+  test("F: an option of one listener holds there and not on the other: origins, ws", async () => {
+    const listeners = [{ url: "ws://127.0.0.1:0/a", origins: ORIGINS }, "ws://127.0.0.1:0/b"];
+    listeners.push({ url: "ws://127.0.0.1:0/c", origins: ["https://other.example"] });
+    broker = await createBroker({ listeners, sysIntervalMs: 0 });
+    const statuses = async (headers: Record<string, string>) => {
+      const opened = await Promise.all(broker!.urls.map((url) => upgrade(url, headers)));
+      return opened.map(({ handshake }) => handshake.status);
+    };
+    expect(await statuses({ Origin: ORIGINS[0]! })).toEqual([101, 101, 403]);
+    expect(await statuses({ Origin: "https://other.example" })).toEqual([403, 101, 101]);
+    expect(await statuses({ Origin: "https://evil.example" })).toEqual([403, 101, 403]);
+    expect(await statuses({})).toEqual([403, 101, 403]);
+  });
+
   test("without a list every origin may connect, and none", async () => {
     const logins = recordLogins();
     const url = await start(logins);

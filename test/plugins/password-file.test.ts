@@ -305,7 +305,7 @@ describe("a flood", () => {
     expect(wordOf(await logIn(provider, "door", "open sesame", "192.0.2.67"))).toBe("accept");
   });
 
-  test("one address takes only a part of the queue; the queue is bounded: beyond it is busy, at once", async () => {
+  test("B: queue full is busy, not a wait; one address takes only a part of the queue", async () => {
     const users = new UserFile(TEXT);
     const opened = Promise.withResolvers<void>();
     users.gate = opened.promise;
@@ -342,7 +342,7 @@ describe("the file", () => {
   const phc = (parameters: string, salt = "c2FsdHNhbHQ", sum = "aGFzaGhhc2hoYXNoaGFzaA") =>
     `$argon2id$v=19$${parameters}$${salt}$${sum}`;
 
-  test("F: an empty file, and one of comments, keep everybody out", async () => {
+  test("F: an empty user file lets nobody in, nor does one of comments or of rules", async () => {
     for (const text of ["", "\n# nobody yet\n", "allow everybody both #"]) {
       const users = new UserFile(text);
       const provider = await users.provider(passwordFile);
@@ -393,7 +393,7 @@ describe("the file", () => {
     [`door:${doorHash}:`, "expected groups"],
     [`door:${doorHash}:a:b`, "expected USER:"],
     [`door:${doorHash}\ndoor:${adaHash}`, "expected one line for a user, found a second one"],
-  ])("B: a garbled line refuses the load: %p", async (line, expected) => {
+  ])("B: a malformed hash line refuses the file: %p", async (line, expected) => {
     const complaint = await problem(`# first\n${line}`);
     expect(complaint).toStartWith(line.includes("\n") ? "users:3: " : "users:2: ");
     expect(complaint).toContain(expected);
@@ -407,7 +407,7 @@ describe("the file", () => {
     ["m=2048,t=1,p=255", "lanes from 1 to 16"],
     ["m=131072,t=16,p=1", "memory times passes (m * t) up to"],
     ["m=4294967295,t=1,p=1", "found a garbled one"],
-  ])("B: a hash that is a bomb is refused at load: %s", async (parameters, expected) => {
+  ])("B: bounds on m, t, p at load: %s", async (parameters, expected) => {
     expect(await problem(`a:${phc(parameters)}`)).toContain(expected);
   });
 
