@@ -302,7 +302,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
 }
 
-function connectRequest(request: AuthRequest): ConnectRequest {
+/** What a provider is asked, from what the core asks. */
+export function connectRequest(request: AuthRequest): ConnectRequest {
   const { certificate, upgrade } = request;
   return {
     protocolLevel: request.protocolLevel,

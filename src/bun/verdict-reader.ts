@@ -6,7 +6,7 @@
  */
 import type { Permissions, PrincipalInit, Refusal, Rule, Verdict } from "../core/gate/provider.ts";
 
-const REFUSALS: readonly Refusal[] = [
+export const REFUSALS: readonly Refusal[] = [
   "bad-credentials",
   "not-authorized",
   "client-id",

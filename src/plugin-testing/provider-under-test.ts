@@ -4,6 +4,8 @@
  *
  * Beside the verdict it keeps what the provider really said, for tests that want to know.
  */
+
+import { connectRequest } from "../bun/plugin-host.ts";
 import type { ConnectRequest, Exchange, Peer, Provider, Refusal, Verdict } from "../core/gate/provider.ts";
 import type { AuthHost, AuthRequest } from "../core/ports.ts";
 import type { LentServices } from "./lent-services.ts";
@@ -199,18 +201,7 @@ function thrown(error: unknown): Said {
 }
 
 function questionOf(request: AuthRequest, peer: Peer): ConnectRequest {
-  return {
-    protocolLevel: request.protocolLevel,
-    clientId: request.clientId,
-    cleanStart: request.cleanStart,
-    username: request.username,
-    password: request.password,
-    authenticationMethod: request.authenticationMethod,
-    userProperties: request.userProperties,
-    will: request.will,
-    peer,
-    current: request.current,
-  };
+  return { ...connectRequest(request), peer };
 }
 
 function refusal(because: Refusal, log: string): Verdict {

@@ -2,22 +2,13 @@
  * The form of a verdict, looked at more closely than the host has time for: what the host would take for no verdict at all
  * (`invalid`: it refuses the client), and what it would ignore though somebody meant something by it (`odd`).
  */
+import { REFUSALS } from "../bun/verdict-reader.ts";
 import type { Refusal } from "../core/gate/provider.ts";
 
 export interface FormComplaints {
   readonly invalid: readonly string[];
   readonly odd: readonly string[];
 }
-
-export const REFUSALS: readonly Refusal[] = [
-  "bad-credentials",
-  "not-authorized",
-  "client-id",
-  "banned",
-  "unavailable",
-  "busy",
-  "bad-method",
-];
 
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   accept: ["do", "principal", "data"],
