@@ -335,6 +335,38 @@ describe("a broker with a chain", () => {
     expect(await child.exited).toBe(0);
   });
 
+  test("does not become an open one by SIGHUP: an emptied file leaves the chain in force", async () => {
+    await userFile("kept", "one");
+    const file = config("emptied.toml", '[[auth.chain]]\nuse = "password-file"\nfile = "kept"\n');
+    const argv = [process.execPath, "--no-orphans", MAIN, "--config", file, "--listen", "mqtt://127.0.0.1:0"];
+    const child = startLineProcess(argv, { cwd: folder });
+    const ready = await child.line((line) => line.startsWith("rqtt ready"));
+    const port = Number(new URL(ready.split(" ")[2]!).port);
+    config("emptied.toml", "");
+    child.signal("SIGHUP");
+    await child.stderrLine((line) => line.includes("auth-reload-refused"));
+    expect([await login(port, "two"), await login(port, "one")]).toEqual([4, 0]);
+    child.signal("SIGTERM");
+    expect(await child.exited).toBe(0);
+  });
+
+  test("drops a user who is gone from the file when SIGHUP comes right behind the change", async () => {
+    const path = await userFile("going", "one");
+    const file = config("going.toml", '[[auth.chain]]\nuse = "password-file"\nfile = "going"\n');
+    const argv = [process.execPath, "--no-orphans", MAIN, "--config", file, "--listen", "mqtt://127.0.0.1:0"];
+    const child = startLineProcess(argv, { cwd: folder });
+    const ready = await child.line((line) => line.startsWith("rqtt ready"));
+    const client = await RawClient.connect(Number(new URL(ready.split(" ")[2]!).port));
+    client.send(connectBytes("door", "one"));
+    expect((await client.packet())[3]).toBe(0);
+    const { stdout } = await rqtt(["auth", "hash"], "other\n");
+    writeFileSync(path, `somebody:${stdout.trim()}\n`);
+    child.signal("SIGHUP");
+    await client.closed;
+    child.signal("SIGTERM");
+    expect(await child.exited).toBe(0);
+  });
+
   test("does not start where a plugin or its settings are wrong: exit code 2, one line", async () => {
     const file = config("wrong.toml", '[[auth.chain]]\nuse = "password-file"\n');
     const { code, stdout, stderr } = await rqtt(["--config", file, "--listen", "mqtt://127.0.0.1:0"]);

@@ -137,7 +137,11 @@ async function readBounded(response: Response, bytesMax: number, hostname: strin
 const WAIT_MS_MAX = 2_000;
 
 /** At most `running` jobs at once, at most `waiting` behind them for at most two seconds, first come first served. */
-export function createLimiter(running: number, waiting: number): <T>(job: () => Promise<T>) => Promise<T> {
+export function createLimiter(
+  running: number,
+  waiting: number,
+  waitMsMax = WAIT_MS_MAX,
+): <T>(job: () => Promise<T>) => Promise<T> {
   let free = running;
   const queue = new Set<() => void>();
   const turn = (): Promise<void> =>
@@ -150,7 +154,7 @@ export function createLimiter(running: number, waiting: number): <T>(job: () => 
       const timer = setTimeout(() => {
         queue.delete(begin);
         giveUp(new BusyError());
-      }, WAIT_MS_MAX);
+      }, waitMsMax);
       queue.add(begin);
     });
   return async (job) => {
