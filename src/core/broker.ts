@@ -232,12 +232,10 @@ export class Broker {
     while (framer.next()) {
       packets++;
       this.#dispatch(connection);
-      if (connection.state >= ConnectionState.AwaitVerdict && connection.state !== ConnectionState.Connected) {
-        if (connection.state === ConnectionState.Closed) break;
-        if (connection.state === ConnectionState.AwaitVerdict) {
-          this.#hold(connection, framer.takeUnread(), true);
-          break;
-        }
+      if (connection.state === ConnectionState.Closed) break;
+      if (connection.state === ConnectionState.AwaitVerdict) {
+        this.#hold(connection, framer.takeUnread(), true);
+        break;
       }
     }
     framer.release();

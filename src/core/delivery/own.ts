@@ -1,8 +1,6 @@
 /** Copies what is kept, once per message: the only place where a borrowed message becomes an owned one. */
 import { ApplicationMessage } from "../application-message.ts";
-
-/** Below this a plain loop beats the call that copies. */
-const LOOP_COPY_BYTES_MAX = 48;
+import { LOOP_COPY_BYTES_MAX } from "../codec/writer.ts";
 
 function copyRange(source: Uint8Array, start: number, end: number, into: Uint8Array, at: number): void {
   if (end - start <= LOOP_COPY_BYTES_MAX) {
