@@ -32,18 +32,23 @@ export class Inbox {
   async take(count: number): Promise<Uint8Array | undefined> {
     while (this.#heldBytes < count) {
       if (this.ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
+      await this.#news();
     }
     return this.#cut(count);
   }
 
   /** Everything up to the end of the stream. */
   async rest(): Promise<Uint8Array> {
-    while (!this.ended) await this.take(this.#heldBytes + 1);
+    while (!this.ended) await this.#news();
     return this.#cut(this.#heldBytes);
+  }
+
+  /** Resolves with the next bytes, or the end. */
+  async #news(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
   }
 
   /** The next packet; `undefined` when the stream ends first. */
