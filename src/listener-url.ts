@@ -126,14 +126,6 @@ function refuseSettings(name: string, scheme: Scheme, settings: ListenerSettings
   if (clientCertificate !== undefined && settings.clientCa === undefined) {
     return refuse("a PEM file with the CA that clientCertificate goes by", "clientCa", "nothing");
   }
-  if (scheme.transport === "ws" && clientCertificate === "optional") {
-    // The runtime's WebSocket server tells nothing of certificates: a bad one could not be told from none.
-    return refuse(
-      `"required", as on ${name}:// a bad certificate would pass for none`,
-      "clientCertificate",
-      '"optional"',
-    );
-  }
   if (origins === undefined) return undefined;
   if (scheme.transport === "tcp") return refuse(`none, as ${name}:// is not for web pages`, "origins", "some");
   if (origins.length === 0) return refuse("at least one origin", "origins", "none");

@@ -565,8 +565,8 @@ describe("listeners with more than a URL", () => {
     expect(required).toMatchObject({ clientCa: "ca.pem", clientCertificate: "required" });
     const [optional] = configOf(table("mqtts://localhost", `${ca}clientCertificate = "optional"`)).listeners;
     expect(optional?.clientCertificate).toBe("optional");
-    const [web] = configOf(table("wss://localhost", `${ca}clientCertificate = "required"`)).listeners;
-    expect(web?.clientCertificate).toBe("required");
+    const [web] = configOf(table("wss://localhost", `${ca}clientCertificate = "optional"`)).listeners;
+    expect(web?.clientCertificate).toBe("optional");
   });
 
   test("origins of pages", () => {
@@ -598,11 +598,6 @@ describe("listeners with more than a URL", () => {
       "mqtts://[::1]",
       `${secure}clientCertificate = true`,
       'clientCertificate: expected "required" or "optional", found true',
-    ],
-    [
-      "wss://[::1]",
-      `${secure}clientCa = "a"\nclientCertificate = "optional"`,
-      'clientCertificate: expected "required", as on wss:// a bad certificate would pass for none, found "optional"',
     ],
     ["mqtts://[::1]", 'certificate = 5\nkey = "a"', "certificate: expected the path of a PEM file, found 5"],
     ["mqtts://[::1]", 'certificate = ""\nkey = "a"', 'certificate: expected the path of a PEM file, found ""'],

@@ -113,8 +113,8 @@ function randomSeed(): number {
 /** Descriptors for everything that is not a connection. */
 const OTHER_DESCRIPTORS = 64;
 
-/** As many connections as this process may have open: out of descriptors, accepting would spin. */
-function withinDescriptors(limits: Limits): Limits {
+/** As many connections as this process may have open, at so many descriptors each: out of them, accepting would spin. */
+function withinDescriptors(limits: Limits, each: number): Limits {
   let most = Number.POSITIVE_INFINITY;
   try {
     const text = readFileSync("/proc/self/limits", "utf8");
@@ -122,13 +122,14 @@ function withinDescriptors(limits: Limits): Limits {
   } catch {
     // Not Linux: the configured number stands.
   }
-  return { ...limits, connectionsMax: Math.max(1, Math.min(limits.connectionsMax, most)) };
+  return { ...limits, connectionsMax: Math.max(1, Math.min(limits.connectionsMax, Math.floor(most / each))) };
 }
 
 /** The options with every default filled in. */
-function configOf(options: CreateBrokerOptions): BrokerConfig {
+function configOf(options: CreateBrokerOptions, listeners: readonly ReadyListener[]): BrokerConfig {
+  const descriptorsEach = Math.max(1, ...listeners.map(({ listener, tls }) => descriptorsPerClient(listener, tls)));
   return {
-    limits: withinDescriptors({ ...DEFAULT_BROKER_CONFIG.limits, ...options.limits }),
+    limits: withinDescriptors({ ...DEFAULT_BROKER_CONFIG.limits, ...options.limits }, descriptorsEach),
     capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
     ceiling: { deny: (options.ceiling ?? []).map((filter) => ({ on: "both", filter })) },
@@ -140,8 +141,8 @@ function configOf(options: CreateBrokerOptions): BrokerConfig {
 
 /** Starts a broker. Rejects with a ListenError if a listener's URL is wrong or its address cannot be bound. */
 export async function createBroker(options: CreateBrokerOptions = {}): Promise<RunningBroker> {
-  const config = configOf(options);
   const listeners = (options.listeners ?? []).map((listener) => readListener(listener, options.folder ?? "."));
+  const config = configOf(options, listeners);
   const log = options.log ?? SILENT;
   const chainOptions: ChainOptions = {
     log,
@@ -256,10 +257,16 @@ function readListener(given: string | ListenerOptions, folder: string): ReadyLis
   }
 }
 
+/** A relayed client has its own and both ends of the socket to the WebSocket server. */
+function descriptorsPerClient(listener: Listener, tls: ListenerTls | undefined): number {
+  return listener.transport === "ws" && tls?.clientCertificate !== undefined ? 3 : 1;
+}
+
 function start({ listener, tls }: ReadyListener, context: ListenContext): RunningListener {
   try {
     return listener.transport === "ws" ? listenWebSocket(listener, tls, context) : listenTcp(listener, tls, context);
   } catch (error) {
+    if (error instanceof TlsSettingError) throw new ListenError(`${listener.url}: ${error.message}`);
     const code = (error as { code?: string }).code ?? String(error);
     const why = code === "EADDRINUSE" ? "another program has this address" : code;
     throw new ListenError(`${listener.url}: cannot listen: ${why}; choose another one with --listen`);
@@ -272,7 +279,8 @@ async function close(broker: Broker, turn: Turn, running: RunningListener[], tim
   turn.settle();
   const cutAtMs = nowMs() + timeoutMs;
   // The transports report each close to the broker, which counts.
-  while (broker.connectionCount > 0 && nowMs() < cutAtMs) await Bun.sleep(5);
+  const isBusy = () => broker.connectionCount > 0 || running.some(({ lingeringCount }) => lingeringCount > 0);
+  while (isBusy() && nowMs() < cutAtMs) await Bun.sleep(5);
   for (const listener of running) listener.destroyAll();
   turn.stop();
 }

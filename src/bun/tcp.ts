@@ -14,9 +14,9 @@ import type { Limits } from "../core/limits.ts";
 import type { Log, Wire } from "../core/ports.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
-import type { Handshake, Handshakes } from "./handshakes.ts";
+import { type Handshake, type Handshakes, type SecureWire, secureOpening } from "./handshakes.ts";
 import { PendingBytes } from "./outbox.ts";
-import { judgePeer, type ListenerTls } from "./tls.ts";
+import type { ListenerTls } from "./tls.ts";
 import { nowMs, type Turn } from "./turn.ts";
 
 /** How long a peer may take to read the last packet and close, after FIN or while its backlog is still being sent. */
@@ -26,14 +26,13 @@ const TCP_KEEP_ALIVE_MS = 60_000;
 
 type TcpSocket = Socket<TcpWire>;
 
-class TcpWire implements Wire {
+class TcpWire implements Wire, SecureWire {
   readonly listener: string;
   readonly remoteAddress: string;
   readonly #socket: TcpSocket;
   /** `null` while a TLS handshake is under way, and after it has failed. */
   connection: Connection | null = null;
   handshake: Handshake | undefined;
-  /** The handshake has had its outcome: nothing that is said of this socket later can let it in. */
   judged = false;
   certificate: PeerCertificate | undefined;
   #pending: PendingBytes | null = null;
@@ -107,6 +106,8 @@ export interface RunningListener {
   stop(): void;
   /** Cuts every connection that is still open. */
   destroyAll(): void;
+  /** Connections of which the broker knows nothing any more while their last bytes are on their way. */
+  readonly lingeringCount: number;
 }
 
 /** What a transport works with. */
@@ -121,6 +122,7 @@ export interface ListenContext {
 export function listenTcp(listener: Listener, tls: ListenerTls | undefined, context: ListenContext): RunningListener {
   const wires = new Set<TcpWire>();
   let { url } = listener;
+  const { broker, turn, handshakes } = context;
   const accept = (socket: TcpSocket): TcpWire => {
     socket.setNoDelay(true);
     // A peer that vanished is found out even where MQTT has no Keep Alive.
@@ -130,6 +132,11 @@ export function listenTcp(listener: Listener, tls: ListenerTls | undefined, cont
     wires.add(wire);
     return wire;
   };
+  const admit = (wire: TcpWire, certificate: PeerCertificate | undefined): void => {
+    wire.certificate = certificate;
+    wire.connection = broker.open(wire, nowMs());
+    turn.schedule();
+  };
   const server: TCPSocketListener<TcpWire> = Bun.listen<TcpWire>({
     hostname: listener.hostname,
     port: listener.port,
@@ -138,7 +145,7 @@ export function listenTcp(listener: Listener, tls: ListenerTls | undefined, cont
     ...(tls === undefined ? {} : { tls: tls.options }),
     socket: {
       ...socketHandler(context, wires),
-      ...(tls === undefined ? plainOpening(context, accept) : secureOpening(context, tls, accept)),
+      ...(tls === undefined ? plainOpening(context, accept) : secureOpening(handshakes, tls, accept, admit)),
     },
   });
   url = withPort(listener, server.port).url;
@@ -148,6 +155,8 @@ export function listenTcp(listener: Listener, tls: ListenerTls | undefined, cont
     destroyAll: () => {
       for (const wire of wires) wire.destroy();
     },
+    // The broker waits for the client to hang up.
+    lingeringCount: 0,
   };
 }
 
@@ -160,37 +169,6 @@ function plainOpening({ broker, turn }: ListenContext, accept: Accept): SocketHa
       wire.connection = broker.open(wire, nowMs());
       // One too many is cut at once: to linger with it would use up the descriptors that are short.
       if (wire.connection.state === ConnectionState.Closed) wire.destroy();
-      turn.schedule();
-    },
-  };
-}
-
-function secureOpening(context: ListenContext, tls: ListenerTls, accept: Accept): SocketHandler<TcpWire> {
-  const { broker, turn, handshakes } = context;
-  return {
-    open(socket) {
-      const wire = accept(socket);
-      wire.handshake = handshakes.begin(wire.listener, wire.remoteAddress, () => {
-        wire.judged = true;
-        wire.destroy();
-      });
-      if (wire.handshake === undefined) wire.destroy();
-    },
-    handshake(socket, success, error) {
-      const wire = socket.data;
-      const { handshake } = wire;
-      if (handshake === undefined || wire.judged) return;
-      wire.judged = true;
-      const judgement = judgePeer(socket, success, error, tls.clientCertificate);
-      if (!judgement.ok) {
-        handshake.failed(judgement.why);
-        wire.close();
-        return;
-      }
-      handshake.succeeded();
-      wire.handshake = undefined;
-      wire.certificate = judgement.certificate;
-      wire.connection = broker.open(wire, nowMs());
       turn.schedule();
     },
   };

@@ -5,19 +5,20 @@
  * upgrade that does not offer exactly `mqtt` or comes from a page that is not on the list, and closes on a text frame
  * [MQTT-6.0.0-1].
  *
- * With TLS the runtime verifies client certificates and cuts a client without a good one before its first request, but it
- * shows them to nobody: on `wss` no certificate reaches the providers, and a failed handshake is not logged. It also ends
- * connections that bring no request within ten to twelve seconds.
+ * The runtime's server ends TLS itself where clients need no certificate; then a failed handshake is not logged, and
+ * connections that bring no request end within ten to twelve seconds. Certificates it would verify and show to nobody: a
+ * listener that asks for them stands behind a relay (`tls-relay.ts`), and answers nothing that did not come by it.
  */
-import type { Server, ServerWebSocket } from "bun";
+import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
 import type { Connection } from "../core/connection/connection.ts";
-import type { UpgradeRequest } from "../core/gate/provider.ts";
+import type { PeerCertificate, UpgradeRequest } from "../core/gate/provider.ts";
 import type { Wire } from "../core/ports.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
 import { PendingBytes } from "./outbox.ts";
 import type { ListenContext, RunningListener } from "./tcp.ts";
 import type { ListenerTls } from "./tls.ts";
+import { type Caller, openTlsRelay } from "./tls-relay.ts";
 import { nowMs } from "./turn.ts";
 import { isOriginAllowed, readUpgradeRequest } from "./upgrade-request.ts";
 
@@ -39,17 +40,21 @@ type Ws = ServerWebSocket<WsWire>;
 class WsWire implements Wire {
   readonly listener: string;
   readonly remoteAddress: string;
+  readonly certificate: PeerCertificate | undefined;
   readonly upgrade: UpgradeRequest;
+  readonly caller: Caller;
   socket: Ws | null = null;
   connection: Connection | null = null;
   #pending: PendingBytes | null = null;
   #closeCode = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(listener: string, remoteAddress: string, upgrade: UpgradeRequest) {
+  constructor(listener: string, caller: Caller, upgrade: UpgradeRequest) {
     this.listener = listener;
-    this.remoteAddress = remoteAddress;
+    this.remoteAddress = caller.remoteAddress;
+    this.certificate = caller.certificate;
     this.upgrade = upgrade;
+    this.caller = caller;
   }
 
   send(bytes: Uint8Array, lasting: boolean): number {
@@ -114,95 +119,125 @@ function offersMqtt(request: Request): boolean {
   return offered.split(",").some((name) => name.trim() === SUBPROTOCOL);
 }
 
+/** Whoever is refused is not asked again: on the same connection a relay would not know who it is. */
+function refusal(status: number, text: string): Response {
+  return new Response(`${text}\n`, { status, headers: { Connection: "close" } });
+}
+
 function refuseUpgrade(request: Request, { path, origins }: Listener): Response | undefined {
-  if (new URL(request.url).pathname !== path) {
-    return new Response(`MQTT over WebSocket is at ${path}\n`, { status: 404 });
-  }
-  if (!isOriginAllowed(request, origins)) {
-    return new Response("pages of this origin may not connect\n", { status: 403 });
-  }
+  if (new URL(request.url).pathname !== path) return refusal(404, `MQTT over WebSocket is at ${path}`);
+  if (!isOriginAllowed(request, origins)) return refusal(403, "pages of this origin may not connect");
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    return new Response("This is an MQTT broker: connect with a WebSocket, subprotocol mqtt\n", { status: 426 });
+    return refusal(426, "This is an MQTT broker: connect with a WebSocket, subprotocol mqtt");
   }
-  if (offersMqtt(request)) return undefined;
-  return new Response("offer the WebSocket subprotocol mqtt\n", { status: 400 });
+  return offersMqtt(request) ? undefined : refusal(400, "offer the WebSocket subprotocol mqtt");
+}
+
+/** Whose request it is where nothing stands before the runtime's server. */
+function directCaller(request: Request, server: Server<WsWire>): Caller {
+  return { remoteAddress: server.requestIP(request)?.address ?? "", certificate: undefined, opened() {} };
 }
 
 export function listenWebSocket(
   listener: Listener,
   tls: ListenerTls | undefined,
-  { broker, turn, limits, log }: ListenContext,
+  context: ListenContext,
 ): RunningListener {
   const wires = new Set<WsWire>();
-  const frameBytesMax = limits.packetBytesMax + FRAME_SURPLUS_BYTES;
+  const frameBytesMax = context.limits.packetBytesMax + FRAME_SURPLUS_BYTES;
+  const relay = tls?.clientCertificate === undefined ? undefined : openTlsRelay(listener, tls, context);
   let { url } = listener;
-  const server: Server<WsWire> = Bun.serve<WsWire>({
-    hostname: listener.hostname,
-    port: listener.port,
-    reusePort: false,
-    ...(tls === undefined ? {} : { tls: tls.options }),
-    fetch(request, upgrader) {
-      const refusal = refuseUpgrade(request, listener);
-      if (refusal !== undefined) return refusal;
-      // The runtime gathers a whole frame before it hands it over: what strangers can make it hold is bounded here.
-      if ((broker.unauthenticatedCount + 1) * frameBytesMax > UNAUTHENTICATED_BYTES_MAX) {
-        return new Response("too many clients are logging in; try again\n", { status: 503 });
-      }
-      const upgrade = readUpgradeRequest(request);
-      if (upgrade === undefined) return new Response("too much in the upgrade request\n", { status: 431 });
-      const address = upgrader.requestIP(request)?.address ?? "";
-      const data = new WsWire(url, address, upgrade);
-      // [MQTT-6.0.0-4]: without the header the runtime would accept whatever was offered first.
-      const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
-      if (upgrader.upgrade(request, { data, headers })) return undefined;
-      return new Response("the WebSocket upgrade failed\n", { status: 400 });
-    },
-    error: () => new Response("bad request\n", { status: 400 }),
-    websocket: {
-      idleTimeout: 0,
-      perMessageDeflate: false,
-      maxPayloadLength: frameBytesMax,
-      // Never reached while `send` above holds back; should it be, a closed connection is better than a hole in the stream.
-      backpressureLimit: 2 * limits.packetBytesMax + 16 * 1024 * 1024,
-      closeOnBackpressureLimit: true,
-      open(socket) {
-        const wire = socket.data;
-        wire.socket = socket;
-        wires.add(wire);
-        wire.connection = broker.open(wire, nowMs());
-        turn.schedule();
-      },
-      message(socket, message) {
-        const { connection } = socket.data;
-        if (typeof message === "string") {
-          log.write("warn", "text-frame", { remoteAddress: socket.data.remoteAddress, statement: "MQTT-6.0.0-1" });
-          broker.closed(connection!, nowMs());
-          socket.close(UNSUPPORTED_DATA, "MQTT takes binary frames only");
-        } else {
-          broker.receive(connection!, message, nowMs());
-        }
-        turn.schedule();
-      },
-      drain(socket) {
-        const wire = socket.data;
-        broker.drained(wire.connection!, wire.drain(), nowMs());
-        turn.schedule();
-      },
-      close(socket) {
-        const wire = socket.data;
-        wires.delete(wire);
-        wire.closed();
-        broker.closed(wire.connection!, nowMs());
-        turn.schedule();
-      },
-    },
-  });
-  url = withPort(listener, server.port!).url;
+  let server: Server<WsWire> | undefined;
+  const fetch = (request: Request, upgrader: Server<WsWire>): Response | undefined => {
+    const caller = relay === undefined ? directCaller(request, upgrader) : relay.take(request);
+    if (caller === undefined) return refusal(400, "one request for each connection");
+    const refused = refuseUpgrade(request, listener);
+    if (refused !== undefined) return refused;
+    // The runtime gathers a whole frame before it hands it over: what strangers can make it hold is bounded here.
+    if ((context.broker.unauthenticatedCount + 1) * frameBytesMax > UNAUTHENTICATED_BYTES_MAX) {
+      return refusal(503, "too many clients are logging in; try again");
+    }
+    const upgrade = readUpgradeRequest(request);
+    if (upgrade === undefined) return refusal(431, "too much in the upgrade request");
+    const data = new WsWire(url, caller, upgrade);
+    // [MQTT-6.0.0-4]: without the header the runtime would accept whatever was offered first.
+    const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
+    return upgrader.upgrade(request, { data, headers }) ? undefined : refusal(400, "the WebSocket upgrade failed");
+  };
+  const stop = (): void => {
+    void server?.stop();
+    relay?.stop();
+  };
+  try {
+    const { hostname, port } = listener;
+    const direct = { hostname, port, reusePort: false, ...(tls === undefined ? {} : { tls: tls.options }) };
+    server = Bun.serve<WsWire>({
+      ...(relay === undefined ? direct : { unix: relay.socketPath }),
+      fetch,
+      error: () => refusal(400, "bad request"),
+      websocket: socketHandler(context, wires, frameBytesMax),
+    });
+    url = withPort(listener, relay === undefined ? server.port! : relay.listen()).url;
+  } catch (error) {
+    stop();
+    throw error;
+  }
   return {
     url,
-    stop: () => void server.stop(),
+    stop,
     destroyAll: () => {
       for (const wire of wires) wire.destroy();
+      relay?.destroyAll();
+    },
+    // Without a relay the rest is the kernel's business.
+    get lingeringCount() {
+      return relay?.count ?? 0;
+    },
+  };
+}
+
+function socketHandler(
+  { broker, turn, limits, log }: ListenContext,
+  wires: Set<WsWire>,
+  maxPayloadLength: number,
+): WebSocketHandler<WsWire> {
+  return {
+    idleTimeout: 0,
+    perMessageDeflate: false,
+    maxPayloadLength,
+    // Never reached while `send` above holds back; should it be, a closed connection is better than a hole in the stream.
+    backpressureLimit: 2 * limits.packetBytesMax + 16 * 1024 * 1024,
+    closeOnBackpressureLimit: true,
+    open(socket) {
+      const wire = socket.data;
+      wire.socket = socket;
+      wires.add(wire);
+      wire.caller.opened();
+      wire.connection = broker.open(wire, nowMs());
+      turn.schedule();
+    },
+    message(socket, message) {
+      const { connection } = socket.data;
+      if (typeof message === "string") {
+        log.write("warn", "text-frame", { remoteAddress: socket.data.remoteAddress, statement: "MQTT-6.0.0-1" });
+        broker.closed(connection!, nowMs());
+        socket.close(UNSUPPORTED_DATA, "MQTT takes binary frames only");
+      } else {
+        broker.receive(connection!, message, nowMs());
+      }
+      turn.schedule();
+    },
+    drain(socket) {
+      const wire = socket.data;
+      broker.drained(wire.connection!, wire.drain(), nowMs());
+      turn.schedule();
+    },
+    close(socket) {
+      const wire = socket.data;
+      wires.delete(wire);
+      wire.closed();
+      broker.closed(wire.connection!, nowMs());
+      turn.schedule();
     },
   };
 }

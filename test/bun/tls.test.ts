@@ -174,14 +174,23 @@ function withCertificates(): void {
         expect(await sClient(broker.urls[0]!, [...more, version])).toContain("\nNew, TLSv1.");
       }
     });
+  });
 
+  /** The ways that bytes can take through a listener; one that asks for certificates on wss has a relay before it. */
+  const ways: [string, () => ListenerOptions][] = [
+    ["mqtts", () => listener("mqtts")],
+    ["wss", () => listener("wss")],
+    ["wss with clientCa", () => mutual("wss")],
+  ];
+
+  describe.each(ways)("%s: bytes", (_name, way) => {
     test.each([
       ["-tls1", false],
       ["-tls1_1", false],
       ["-tls1_2", true],
       ["-tls1_3", true],
     ])("%s is spoken: %p", async (version, expected) => {
-      const broker = await start({ listeners: [listener(transport)] });
+      const broker = await start({ listeners: [way()] });
       // At its usual level of security the client would not even ask for the old ones.
       const old = expected ? [] : ["-cipher", "ALL:@SECLEVEL=0"];
       const output = await sClient(broker.urls[0]!, [version, ...old]);
@@ -192,11 +201,11 @@ function withCertificates(): void {
     test(
       "a large transfer to a reader that pauses arrives byte by byte",
       async () => {
-        const broker = await start({ listeners: [listener(transport)] });
-        const reader = await connected(broker, "reader");
+        const broker = await start({ listeners: [way()] });
+        const reader = await connected(broker, "reader", clientTls("good"));
         await reader.write(encode(subscribeTo("bulk")));
         expect((await reader.inbox.packet())?.type).toBe("suback");
-        const writer = await connected(broker, "writer");
+        const writer = await connected(broker, "writer", clientTls("good"));
         reader.pause();
         const sizes = Array.from(
           { length: 100 },
@@ -221,9 +230,9 @@ function withCertificates(): void {
     );
 
     test("many writers at once: each byte in its place", async () => {
-      const broker = await start({ listeners: [listener(transport)] });
+      const broker = await start({ listeners: [way()] });
       const talk = async (name: string, seed: number) => {
-        const peer = await connected(broker, name);
+        const peer = await connected(broker, name, clientTls("good"));
         await peer.write(encode(subscribeTo(name)));
         expect((await peer.inbox.packet())?.type).toBe("suback");
         for (let index = 0; index < 30; index++) {
@@ -237,14 +246,15 @@ function withCertificates(): void {
     });
 
     test("the end of the connection without DISCONNECT publishes the Will", async () => {
-      const broker = await start({ listeners: [listener(transport)] });
-      const watcher = await connected(broker, "watcher");
+      const broker = await start({ listeners: [way()] });
+      const watcher = await connected(broker, "watcher", clientTls("good"));
       await watcher.write(encode(subscribeTo("will")));
       expect((await watcher.inbox.packet())?.type).toBe("suback");
-      const tls = clientTls("none");
+      const tls = clientTls("good");
       const address = broker.urls[0]!;
-      const doomed =
-        transport === "wss" ? await WebSocketPeer.open(address, "mqtt", { tls }) : await TcpPeer.open(address, tls);
+      const doomed = address.startsWith("wss:")
+        ? await WebSocketPeer.open(address, "mqtt", { tls })
+        : await TcpPeer.open(address, tls);
       await doomed.write(encode(connectPacket("doomed", { will: { topicName: "will", payload: "gone" } })));
       expect((await doomed.inbox.packet())?.type).toBe("connack");
       doomed.reset();
@@ -306,10 +316,10 @@ function withCertificates(): void {
     return output + errors;
   }
 
-  describe("what is told of a certificate", () => {
+  describe.each<Transport>(["mqtts", "wss"])("what is told of a certificate on %s", (transport) => {
     async function certificateOf(client: Client) {
       const logins = recordLogins();
-      const broker = await start({ listeners: [mutual("mqtts")], plugins: [{ plugin: logins.plugin }] });
+      const broker = await start({ listeners: [mutual(transport)], plugins: [{ plugin: logins.plugin }] });
       await connected(broker, client, clientTls(client));
       return logins.requests[0]!.peer.certificate;
     }
@@ -338,31 +348,27 @@ function withCertificates(): void {
         commonName: undefined,
       });
     });
+  });
 
-    test("on wss the runtime verifies it and tells nothing of it", async () => {
+  test.each<Transport>(["mqtts", "wss"])(
+    "optional on %s: a client may come without, one with a bad certificate may not",
+    async (transport) => {
       const logins = recordLogins();
-      const broker = await start({ listeners: [mutual("wss")], plugins: [{ plugin: logins.plugin }] });
-      await connected(broker, "web", clientTls("good"));
-      expect(logins.requests[0]!.peer.certificate).toBeUndefined();
-    });
-  });
+      const broker = await start({ listeners: [mutual(transport, "optional")], plugins: [{ plugin: logins.plugin }] });
+      for (const [, version] of versions) {
+        expect(await isLetIn(broker, clientTls("none", version))).toBe(true);
+        expect(await isLetIn(broker, clientTls("good", version))).toBe(true);
+        expect(await isLetIn(broker, clientTls("rogue", version))).toBe(false);
+        expect(await isLetIn(broker, clientTls("expired", version))).toBe(false);
+      }
+      const names = logins.requests.map(({ peer }) => peer.certificate?.commonName);
+      expect(names).toEqual([undefined, "door", undefined, "door"]);
+    },
+  );
 
-  test("optional: a client may come without, one with a bad certificate may not", async () => {
-    const logins = recordLogins();
-    const broker = await start({ listeners: [mutual("mqtts", "optional")], plugins: [{ plugin: logins.plugin }] });
-    for (const [, version] of versions) {
-      expect(await isLetIn(broker, clientTls("none", version))).toBe(true);
-      expect(await isLetIn(broker, clientTls("good", version))).toBe(true);
-      expect(await isLetIn(broker, clientTls("rogue", version))).toBe(false);
-      expect(await isLetIn(broker, clientTls("expired", version))).toBe(false);
-    }
-    const names = logins.requests.map(({ peer }) => peer.certificate?.commonName);
-    expect(names).toEqual([undefined, "door", undefined, "door"]);
-  });
-
-  describe("handshakes", () => {
+  describe.each<Transport>(["mqtts", "wss"])("handshakes on %s", (transport) => {
     test("a failed one is one line that names the listener, the address and the reason", async () => {
-      const broker = await start({ listeners: [mutual("mqtts")] });
+      const broker = await start({ listeners: [mutual(transport)] });
       expect(await isLetIn(broker, clientTls("rogue"))).toBe(false);
       expect(await isLetIn(broker, clientTls("expired"))).toBe(false);
       expect(await isLetIn(broker, clientTls("none", TLS_1_2))).toBe(false);
@@ -380,7 +386,7 @@ function withCertificates(): void {
     });
 
     test("one that is not finished in time is cut", async () => {
-      const broker = await start({ listeners: [listener("mqtts")], limits: { connectDeadlineMs: 50 } });
+      const broker = await start({ listeners: [mutual(transport)], limits: { connectDeadlineMs: 50 } });
       const silent = await TcpPeer.open(broker.urls[0]!);
       expect((await silent.inbox.rest()).length).toBe(0);
       expect(logged).toEqual([
@@ -389,7 +395,7 @@ function withCertificates(): void {
     });
 
     test("they count against unauthenticatedMax: one too many is cut, and a place that is given back is taken", async () => {
-      const broker = await start({ listeners: [listener("mqtts")], limits: { unauthenticatedMax: 2 } });
+      const broker = await start({ listeners: [mutual(transport)], limits: { unauthenticatedMax: 2 } });
       const silent = [await TcpPeer.open(broker.urls[0]!), await TcpPeer.open(broker.urls[0]!)];
       peers.push(...silent);
       const third = await TcpPeer.open(broker.urls[0]!);
@@ -398,14 +404,14 @@ function withCertificates(): void {
       const failed = nextLine("tls-handshake-failed");
       silent[0]!.close();
       await failed;
-      await connected(broker, "late");
+      await connected(broker, "late", clientTls("good"));
     });
 
     test("closing the broker does not wait for them", async () => {
-      const broker = await start({ listeners: [listener("mqtts")] });
+      const broker = await start({ listeners: [mutual(transport)] });
       const silent = await TcpPeer.open(broker.urls[0]!);
-      await connected(broker, "one");
-      await broker.close();
+      await connected(broker, "one", clientTls("good"));
+      await broker.close(3_600_000);
       expect((await silent.inbox.rest()).length).toBe(0);
     });
   });

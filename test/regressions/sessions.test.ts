@@ -142,7 +142,8 @@ test("handshakes and newcomers together are bounded by limits.unauthenticatedMax
   const log = { write: (_level: string, event: string) => void logged.push(event) };
   const limits = { ...DEFAULT_LIMITS, unauthenticatedMax: 4 };
   const handshakes = new Handshakes(counts as unknown as Broker, limits, log);
-  const begin = () => handshakes.begin("mqtts://", "192.0.2.1", () => {});
+  const client = { listener: "mqtts://", remoteAddress: "192.0.2.1" };
+  const begin = () => handshakes.begin(client, "tls-handshake-failed", () => {});
   const begun = [begin(), begin()];
   expect([begun.every((one) => one !== undefined), begin()]).toEqual([true, undefined]);
   expect(logged).toEqual(["connection-limit"]);
