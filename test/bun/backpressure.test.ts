@@ -3,13 +3,15 @@
  * memory and slows nobody, who writes faster than it is served is held back at its socket, and no byte is lost, doubled or
  * swapped on the way through a full socket.
  */
-import { afterEach, expect, test } from "bun:test";
-import { readFile } from "node:fs/promises";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { type BrokerProcess, startBroker } from "../support/broker-process.ts";
-import { frame } from "../support/hand-made.ts";
+import { type Certificates, makeCertificates, opensslCommand } from "../support/certificates.ts";
+import { field, frame } from "../support/hand-made.ts";
 import type { Inbox } from "../support/inbox.ts";
 import { publishBytes, TcpPeer } from "../support/tcp-peer.ts";
-import { Opcode, WebSocketPeer } from "../support/websocket-peer.ts";
+import { WebSocketPeer } from "../support/websocket-peer.ts";
 
 const MB = 1024 * 1024;
 const TEST_MS = 120_000;
@@ -17,9 +19,30 @@ const PAYLOAD_BYTES = 64 * 1024;
 /** More than all bounds of one client together, far less than what is sent to the one that does not read. */
 const GROWTH_BYTES_MAX = 72 * MB;
 
+type Transport = "TCP" | "WebSocket" | "wss with clientCa";
+const transports: Transport[] = [
+  "TCP",
+  "WebSocket",
+  ...(opensslCommand === null ? [] : ["wss with clientCa" as const]),
+];
+
+let made: Certificates | undefined;
 let broker: BrokerProcess | undefined;
 const peers: { reset(): void }[] = [];
 
+beforeAll(async () => {
+  if (opensslCommand === null) return;
+  made = makeCertificates();
+  const secure = { certificate: made.server.cert, key: made.server.key, clientCa: made.ca };
+  const files = Object.entries(secure).map(async ([name, pem]) => {
+    await writeFile(join(made!.folder, name), pem);
+    return [name, join(made!.folder, name)] as const;
+  });
+  const wss = { url: "wss://127.0.0.1:0/mqtt", ...Object.fromEntries(await Promise.all(files)) };
+  const listeners = [{ url: "mqtt://127.0.0.1:0" }, { url: "ws://127.0.0.1:0/mqtt" }, wss];
+  await writeFile(join(made.folder, "rqtt.json"), JSON.stringify({ listeners }));
+});
+afterAll(() => made?.remove());
 afterEach(async () => {
   for (const peer of peers.splice(0)) peer.reset();
   expect(await broker?.stop()).toBe(0);
@@ -27,8 +50,16 @@ afterEach(async () => {
 }, TEST_MS);
 
 async function start(settings: Record<string, string | number> = {}): Promise<BrokerProcess> {
-  broker = await startBroker({ settings: { "log.level": "error", ...settings } });
+  const all = { settings: { "log.level": "error", ...settings } };
+  const withFile = made && { listeners: [], flags: ["--config", join(made.folder, "rqtt.json")] };
+  broker = await startBroker({ ...all, ...withFile });
   return broker;
+}
+
+function openWebSocket(transport: Transport): Promise<WebSocketPeer> {
+  if (transport === "WebSocket") return WebSocketPeer.open(broker!.wsUrl);
+  const url = broker!.stdoutLines.join(" ").match(/wss:\S+/u)![0];
+  return WebSocketPeer.open(url, "mqtt", { tls: { ca: made!.ca, serverName: "localhost", ...made!.good } });
 }
 
 async function peer(clientId: string, init: Parameters<TcpPeer["connect"]>[1] = {}): Promise<TcpPeer> {
@@ -82,9 +113,9 @@ async function publishInStep(publisher: TcpPeer, reader: TcpPeer, topicName: str
 }
 
 test(
-  "QoS 0: a TCP and a WebSocket subscriber that never read cost bounded memory and slow nobody",
+  "QoS 0: subscribers that never read, of all transports, cost bounded memory and slow nobody",
   async () => {
-    const { wsUrl } = await start();
+    await start();
     const reader = await peer("reader");
     await reader.subscribe("load", 0);
     const publisher = await peer("publisher");
@@ -94,13 +125,7 @@ test(
     const deaf = await peer("deaf");
     await deaf.subscribe("load", 0);
     deaf.pause();
-    const deafWebSocket = await WebSocketPeer.open(wsUrl);
-    peers.push(deafWebSocket);
-    await deafWebSocket.write(frame(0x10, "00 04 4d 51 54 54 04 02 00 00 00 02 64 77"));
-    await deafWebSocket.frame(Opcode.binary, frame(0x82, "00 01 00 04 6c 6f 61 64 00"));
-    expect((await deafWebSocket.inbox.packet(4))?.type).toBe("connack");
-    expect((await deafWebSocket.inbox.packet(4))?.type).toBe("suback");
-    deafWebSocket.tcp.pause();
+    for (const transport of transports) if (transport !== "TCP") (await slowReader(transport, 0)).tcp.pause();
 
     const count = 3200;
     expect(count * PAYLOAD_BYTES).toBeGreaterThanOrEqual(200 * MB);
@@ -184,19 +209,21 @@ interface SlowReader {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-async function slowReader(transport: string): Promise<SlowReader> {
-  const webSocket = transport === "WebSocket" ? await WebSocketPeer.open(broker!.wsUrl) : undefined;
+async function slowReader(transport: Transport, qos: 0 | 1 = 1): Promise<SlowReader> {
+  const webSocket = transport === "TCP" ? undefined : await openWebSocket(transport);
   const tcp = webSocket?.tcp ?? (await TcpPeer.open(broker!.tcpUrl));
   const reader: SlowReader = webSocket ?? { inbox: tcp.inbox, tcp, write: (bytes) => tcp.write(bytes) };
   peers.push(tcp);
-  await reader.write(frame(0x10, "00 04 4d 51 54 54 04 02 00 00 00 04 73 6c 6f 77"));
+  await reader.write(
+    frame(0x10, "00 04 4d 51 54 54 04 02 00 00", field(Buffer.from(`slow ${transport}`).toString("hex"))),
+  );
   expect((await reader.inbox.packet(4))?.type).toBe("connack");
-  await reader.write(frame(0x82, "00 01 00 04 6c 6f 61 64 01"));
+  await reader.write(frame(0x82, "00 01 00 04 6c 6f 61 64", qos === 0 ? "00" : "01"));
   expect((await reader.inbox.packet(4))?.type).toBe("suback");
   return reader;
 }
 
-test.each(["TCP", "WebSocket"])(
+test.each(transports)(
   "a %s subscriber that reads late gets every QoS 1 byte, through a socket that was full again and again",
   async (transport) => {
     await start({ "limits.queueBytesMax": 64 * MB, "limits.outboundHighWaterBytes": MB });
@@ -250,7 +277,7 @@ test(
   TEST_MS,
 );
 
-test.each(["TCP", "WebSocket"])(
+test.each(transports)(
   "a %s client that asks and never reads the answers is held back at its socket",
   async (transport) => {
     await start();
