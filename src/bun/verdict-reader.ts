@@ -4,7 +4,14 @@
  *
  * May throw whatever a getter of the answer throws; the host takes that as a failure of the provider.
  */
-import type { Permissions, PrincipalInit, Refusal, Rule, Verdict } from "../core/gate/provider.ts";
+import {
+  EVIDENCE_BYTES_MAX,
+  type Permissions,
+  type PrincipalInit,
+  type Refusal,
+  type Rule,
+  type Verdict,
+} from "../core/gate/provider.ts";
 
 export const REFUSALS: readonly Refusal[] = [
   "bad-credentials",
@@ -54,6 +61,7 @@ function principalOf(given: Record<string, unknown>): PrincipalInit {
       sessionExpiryIntervalMax: numberFrom(given["sessionExpiryIntervalMax"], 0),
       clientId: given["clientId"] === undefined ? undefined : clientIdRule(table(given["clientId"])),
       attributes: given["attributes"] === undefined ? undefined : attributesOf(table(given["attributes"])),
+      evidence: evidenceOf(given["evidence"]),
     }),
   };
 }
@@ -96,6 +104,12 @@ function attributesOf(given: Record<string, unknown>): Readonly<Record<string, s
     return [key, value] as const;
   });
   return Object.fromEntries(entries);
+}
+
+function evidenceOf(given: unknown): string | undefined {
+  const evidence = text(given);
+  if (evidence !== undefined && Buffer.byteLength(evidence) > EVIDENCE_BYTES_MAX) throw new Junk();
+  return evidence;
 }
 
 function table(given: unknown): Record<string, unknown> {

@@ -28,6 +28,7 @@ import { handlePubcomp } from "./handle/pubcomp.ts";
 import { handlePublish } from "./handle/publish.ts";
 import { handlePubrec } from "./handle/pubrec.ts";
 import { handlePubrel } from "./handle/pubrel.ts";
+import { type Judgement, type Rejudged, rejudge, type SessionPrincipal, sessionPrincipals } from "./handle/rejudge.ts";
 import { dropPrincipals } from "./handle/revoke.ts";
 import { handleSubscribe } from "./handle/subscribe.ts";
 import { publishStatistics } from "./handle/sys.ts";
@@ -179,6 +180,17 @@ export class Broker {
     const state = this.#state;
     state.nowMs = nowMs;
     return dropPrincipals(state, where, why, revoke);
+  }
+
+  /** Whoever has rights to a session, there or away. May be read bit by bit, while sessions come and go. */
+  principals(): Iterable<SessionPrincipal> {
+    return sessionPrincipals(this.#state);
+  }
+
+  /** The authority's new judgement of the principal `asked`; of no effect once the session is somebody else's. */
+  rejudge(clientId: string, asked: Principal, judgement: Judgement, nowMs: number): Rejudged {
+    this.#state.nowMs = nowMs;
+    return rejudge(this.#state, clientId, asked, judgement);
   }
 
   /** Time has passed: everything due is done. */

@@ -141,6 +141,11 @@ export class Grant {
     return { allow: this.#everything ? "everything" : union(this.#publishAllow, this.#subscribeAllow), deny };
   }
 
+  /** Whether both allow and deny the same, by rules that read the same. */
+  equals(other: Grant): boolean {
+    return JSON.stringify(this.rules) === JSON.stringify(other.rules);
+  }
+
   /** Whether a message on this topic may be delivered; asked only where `deniesDeliveries`. */
   mayReceive(topicName: string): boolean {
     return !this.#subscribeDeny.some((rule) => deniesTopic(rule, topicName));

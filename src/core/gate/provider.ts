@@ -9,15 +9,18 @@
  *              one provider does not skip.
  *   exchange   once for a CONNECT or AUTH 0x19 whose Authentication Method is listed in `methods`; the object it returns
  *              gets `step` for the first Authentication Data and for every AUTH 0x18 that follows.
+ *   recheck    after a reload, unless `auth.onReload` says otherwise: once for every session, there or away, that the
+ *              plugin of this name in the chain before had let in. Optional; `Provider.recheck` says what comes of it.
  *   close      once, when the broker stops or a new chain has replaced this one and its last call has ended.
  *
- * Limits: 5 s for each call of `connect` and `step`; 8 AUTH packets and 10 s for an exchange. `signal` is aborted when the
- * client is gone or the time is up.
+ * Limits: 5 s for each call of `connect`, `step` and `recheck`; 8 AUTH packets and 10 s for an exchange; 64 rechecks at
+ * once. `signal` is aborted when the client is gone, the time is up, or another reload has begun.
  *
  * Promises the host keeps
  *   - Nothing is routed, no session is looked at, before a provider has accepted.
  *   - A throw, a rejected promise, an answer of the wrong form or one that comes too late counts as `refuse` with
- *     `unavailable`; it never counts as `skip`, and it never harms another client.
+ *     `unavailable`; it never counts as `skip`, and it never harms another client. After five in a row the provider is not
+ *     asked for 5 s.
  *   - All providers skip: the client is refused.
  *   - Only the accepting provider's permissions count; a global ceiling of the configuration is denied on top.
  *   - A session belongs to provider and `id` together; nobody else can resume, take over or delete it.
@@ -104,9 +107,19 @@ export interface PrincipalInit {
   readonly sessionExpiryIntervalMax?: number;
   /** Claims and the like: what `${claim.x}` in a rule stands for. */
   readonly attributes?: Readonly<Record<string, string>>;
+  /**
+   * What the provider wants to see again in `recheck`, in a form of its own; at most `EVIDENCE_BYTES_MAX` in UTF-8, or the
+   * verdict has the wrong form. Kept in memory with the session, neither logged nor reported. Never a credential, nor
+   * anything from which one could be guessed.
+   */
+  readonly evidence?: string;
   /** Name of the provider that accepted, filled in by the host: a session belongs to provider and id together. */
   readonly provider?: string;
+  /** Number of the chain that accepted, filled in by the host; a later chain has a larger one. */
+  readonly generation?: number;
 }
+
+export const EVIDENCE_BYTES_MAX = 16 * 1024;
 
 /** A `PrincipalInit` that the host accepted. */
 export type Principal = PrincipalInit;
@@ -154,6 +167,13 @@ export interface ConnectRequest {
   readonly current: Principal | undefined;
 }
 
+/** A session that an earlier chain has let in, to be judged by the rules of this one. */
+export interface RecheckRequest {
+  /** As the plugin of this name accepted it last, with its `evidence`. */
+  readonly principal: Principal;
+  readonly clientId: string;
+}
+
 /** One run of an enhanced authentication; holds what has to be remembered between its steps. */
 export interface Exchange {
   /** `data`: Authentication Data of CONNECT or AUTH, `undefined` where the packet has none. */
@@ -167,6 +187,23 @@ export interface Provider {
   readonly methods?: readonly string[];
   connect?(request: ConnectRequest, signal: AbortSignalLike): Verdict | Promise<Verdict>;
   exchange?(request: ConnectRequest): Exchange;
+  /**
+   * Judges a client anew that is in already, by what the provider knows now; there is no credential to look at any more.
+   * Until the answer is there, the session has the rights it had.
+   *
+   *   answer                                   | client that is there          | client that is away
+   *   -----------------------------------------|-------------------------------|--------------------------------------
+   *   accept with the same `id`                | the new rights and expiry are in force at once, without the client
+   *                                            | noticing; what they do not cover is taken back: subscriptions, waiting
+   *                                            | messages, the Will. An expiry that has passed ends the connection.
+   *   refuse, skip; accept with another `id`,  | disconnected with 0x87        | delivers and publishes nothing until
+   *   or a `clientId` rule that does not fit   | without its Will, rights gone | its client has been let in again
+   *   refuse with `unavailable` or `busy`,     | disconnected with 0x87: it    | stays as it is, its Will included,
+   *   throw, silence, wrong form; no `recheck` | has to come in anew           | and is judged when its client returns
+   *
+   * `evidence` that an accept leaves out stays as it was.
+   */
+  recheck?(request: RecheckRequest, signal: AbortSignalLike): Verdict | Promise<Verdict>;
   /**
    * Everything that is looked at for this credential, one by one, for `rqtt auth check`; never called for a client. Goes on
    * after a check that fails, as far as the next one makes sense. Optional.

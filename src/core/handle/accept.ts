@@ -39,16 +39,13 @@ export function mayUseClientId({ id, clientId: rule }: PrincipalInit, clientId: 
   return clientId.startsWith(prefix);
 }
 
-/** Puts a principal's rights and expiry in force on a connection. */
-export function adoptPrincipal(
-  state: BrokerState,
-  connection: Connection,
-  session: Session,
-  principal: PrincipalInit,
-): void {
-  connection.principal = principal;
+/** Puts a principal's rights in force on a session, and its expiry on the session's connection, where there is one. */
+export function adoptPrincipal(state: BrokerState, session: Session, principal: PrincipalInit): void {
   session.principal = principal;
   session.grant = new Grant(principal, session.clientId, state.config.ceiling);
+  const { connection } = session;
+  if (connection === null) return;
+  connection.principal = principal;
   if (principal.expiresAtMs !== undefined) {
     connection.principalDeadline ??= new Deadline<Connection>("principal", connection);
     state.deadlines.set(connection.principalDeadline, principal.expiresAtMs);
@@ -141,7 +138,7 @@ function attach(
   connection.lastReceivedMs = state.nowMs;
   if (keepAlive === 0) state.deadlines.remove(connection.deadline);
   else state.deadlines.set(connection.deadline, state.nowMs + connection.keepAliveMs);
-  adoptPrincipal(state, connection, session, principal);
+  adoptPrincipal(state, session, principal);
 }
 
 function requestedExpiry(connect: Connect): number {

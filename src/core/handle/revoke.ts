@@ -1,6 +1,7 @@
 /**
- * Rights that a session has lost are taken back: subscriptions, messages that wait for it, its Will (re-authentication, and a
- * session resumed by a client that may do less than before). What a client has received cannot be taken back.
+ * Rights that a session has lost are taken back: subscriptions, messages that wait for it, its Will (re-authentication, rules
+ * that have changed, and a session resumed by a client that may do less than before). What a client has received cannot be
+ * taken back.
  */
 import { ReasonCode } from "../codec/reason-code.ts";
 import { Grant } from "../gate/grant.ts";
@@ -57,7 +58,8 @@ function revokeSubscriptions(state: BrokerState, session: Session): void {
   }
 }
 
-const NO_RIGHTS = new Grant({ id: "nobody", permissions: { allow: [] } }, "", { deny: [] });
+const NOBODY: Principal = { id: "nobody", permissions: { allow: [] } };
+const NO_RIGHTS = new Grant(NOBODY, "", { deny: [] });
 
 /** Ends the connections of the principals that `where` picks; `revoke` takes their sessions' rights first. */
 export function dropPrincipals(
@@ -69,15 +71,28 @@ export function dropPrincipals(
   let count = 0;
   for (const session of [...state.sessions.values()]) {
     const { principal, clientId, connection } = session;
-    if (!where(principal, clientId)) continue;
-    if (revoke) {
-      session.grant = NO_RIGHTS;
-      revokeUncovered(state, session);
-    }
-    if (connection === null) continue;
-    state.ports.log.write("info", "dropped", { clientId, principal: principal.id, why });
-    disconnect(state, connection, ReasonCode.NotAuthorized, "rights were withdrawn");
-    count++;
+    if (!hasPrincipal(session) || !where(principal, clientId)) continue;
+    dropSession(state, session, why, revoke);
+    if (connection !== null) count++;
   }
   return count;
+}
+
+/** Whether somebody has rights to this session: they were withdrawn otherwise, and nobody has been let in since. */
+export function hasPrincipal({ principal }: Session): boolean {
+  return principal !== NOBODY;
+}
+
+/** Ends a session's connection, where there is one; `revoke` takes the session's rights first. */
+export function dropSession(state: BrokerState, session: Session, why: string, revoke: boolean): void {
+  const { principal, clientId, connection } = session;
+  if (revoke) {
+    session.grant = NO_RIGHTS;
+    session.principal = NOBODY;
+    revokeUncovered(state, session);
+  }
+  const event = connection === null ? "rights-withdrawn" : "dropped";
+  if (connection !== null || revoke) state.ports.log.write("info", event, { clientId, principal: principal.id, why });
+  if (connection === null) return;
+  disconnect(state, connection, ReasonCode.NotAuthorized, revoke ? "rights were withdrawn" : "log in again");
 }

@@ -142,7 +142,7 @@ function letIn(
   }
   state.deadlines.remove(exchange.deadline);
   connection.exchange = null;
-  adoptPrincipal(state, connection, session, principal);
+  adoptPrincipal(state, session, principal);
   session.expiryInterval = Math.min(session.expiryInterval, expiryIntervalMax(state, principal));
   revokeUncovered(state, session);
   const properties = authProperties(exchange.method!, data);
