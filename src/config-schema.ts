@@ -31,8 +31,8 @@ export interface Config {
     /** Topic Filters that nobody may publish or subscribe to. */
     readonly ceiling: readonly string[];
     readonly denyAction: "ignore" | "disconnect";
-    /** What happens to connected clients when the chain is loaded again. */
-    readonly onReload: "keep" | "drop";
+    /** What happens to clients that are in when the chain is loaded again. */
+    readonly onReload: "keep" | "recheck" | "drop";
   };
   /** Unix socket for the commands that ask a running broker; empty: none. */
   readonly admin: { readonly socket: string };
@@ -226,7 +226,11 @@ export const TABLE: Table<Config> = {
       ["ignore", "disconnect"],
       "what a refused PUBLISH does beside the reason code",
     ),
-    onReload: choice("keep", ["keep", "drop"], "what SIGHUP does to clients that are connected"),
+    onReload: choice(
+      "recheck",
+      ["keep", "recheck", "drop"],
+      "what SIGHUP does to clients that are in: nothing, judge them by the new chain, disconnect them",
+    ),
   },
   admin: {
     socket: text("", 100, "", "Unix socket for rqtt auth explain, beside the configuration file; empty: none"),

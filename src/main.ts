@@ -99,8 +99,9 @@ async function admit({ admin }: Config, folder: string, broker: RunningBroker): 
 }
 
 /**
- * SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is. From a chain to none is
- * no way to go: the listeners that are open were allowed because there was one.
+ * SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is; what becomes of clients that
+ * are in, `auth.onReload` of the new configuration says. From a chain to none is no way to go: the listeners that are open were
+ * allowed because there was one.
  */
 async function reload(broker: RunningBroker, running: Config, log: Log): Promise<void> {
   const again = load();

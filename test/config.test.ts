@@ -59,7 +59,7 @@ describe("with nothing configured", () => {
       limits: DEFAULT_LIMITS,
       capabilities: DEFAULT_CAPABILITIES,
       sys: { intervalMs: 10_000 },
-      auth: { anonymous: "loopback", chain: [], ceiling: [], denyAction: "ignore", onReload: "keep" },
+      auth: { anonymous: "loopback", chain: [], ceiling: [], denyAction: "ignore", onReload: "recheck" },
       admin: { socket: "" },
       log: { level: "info", format: "text" },
     });

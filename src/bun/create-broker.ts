@@ -32,6 +32,7 @@ import { connectInProcess, type InProcessConnection } from "./in-process.ts";
 import { type ChainOptions, closeChain, createChain, type PluginUse } from "./plugin-chain.ts";
 import { PluginHost } from "./plugin-host.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
+import type { JudgedSessions } from "./recheck.ts";
 import { type ListenContext, listenTcp, type RunningListener } from "./tcp.ts";
 import { type ListenerTls, readTls, TlsSettingError } from "./tls.ts";
 import { nowMs, Turn } from "./turn.ts";
@@ -67,6 +68,9 @@ export interface CreateBrokerOptions {
   readonly log?: Log;
 }
 
+/** What becomes of clients that are in when the chain is replaced. */
+export type OnReload = "keep" | "recheck" | "drop";
+
 export interface RunningBroker {
   /** The listeners' URLs, with the ports that were bound. */
   readonly urls: readonly string[];
@@ -79,10 +83,12 @@ export interface RunningBroker {
   /** What each provider of the chain has done so far. */
   readonly providers: readonly ProviderReport[];
   /**
-   * Puts another chain in force. Rejects, and keeps the old one, if one of the plugins cannot be created. Clients that are
-   * connected stay as they were let in (`keep`), or are disconnected with 0x87 and have to come in anew (`drop`).
+   * Puts another chain in force. Rejects, and keeps the old one, if one of the plugins cannot be created. Sessions are judged
+   * anew by the new chain (`recheck`, the default; who is connected notices only what it may do less than before), stay as
+   * they were let in (`keep`), or lose their connections with 0x87 and have to come in anew (`drop`). Resolves when that is
+   * done and the old chain is closed, or when a later call has taken over the judging.
    */
-  replacePlugins(plugins: readonly PluginUse[], onReload?: "keep" | "drop"): Promise<void>;
+  replacePlugins(plugins: readonly PluginUse[], onReload?: OnReload): Promise<void>;
   /**
    * Stops: no new connections, DISCONNECT 0x8B to MQTT 5.0 clients, what is written is flushed. Resolves when every
    * connection is closed, cutting the ones that take longer than `timeoutMs`.
@@ -184,17 +190,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
   }
   turn.schedule();
   let isClosed = false;
-  let reloading: Promise<void> = Promise.resolve();
-  const replace = async (plugins: readonly PluginUse[], onReload: "keep" | "drop"): Promise<void> => {
-    if (host === undefined || isClosed) throw new Error("this broker has no chain of plugins to replace");
-    // Built completely, or the old chain stays.
-    const chain = await createChain(plugins, chainOptions);
-    if (isClosed) return closeChain(chain, log);
-    const replaced = host.replace(chain);
-    if (onReload === "drop") broker.drop(() => true, "the auth configuration was replaced", false, nowMs());
-    turn.schedule();
-    await replaced;
-  };
+  const replacePlugins = replacer({ broker, turn, host, chainOptions, isClosed: () => isClosed });
   return {
     urls: running.map((listener) => listener.url),
     get statistics() {
@@ -213,11 +209,45 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     get providers() {
       return host?.report() ?? [];
     },
-    replacePlugins(plugins, onReload = "keep") {
-      // One after the other, so that the one asked for last is the one in force.
-      reloading = reloading.catch(() => {}).then(() => replace(plugins, onReload));
-      return reloading;
+    replacePlugins: (plugins, onReload = "recheck") => replacePlugins(plugins, onReload),
+  };
+}
+
+interface Replaceable {
+  readonly broker: Broker;
+  readonly turn: Turn;
+  readonly host: PluginHost | undefined;
+  readonly chainOptions: ChainOptions;
+  isClosed(): boolean;
+}
+
+/** Replaces a running broker's chain, one replacement after the other: the one asked for last is the one in force. */
+function replacer({ broker, turn, host, chainOptions, isClosed }: Replaceable) {
+  const sessions: JudgedSessions = {
+    principals: () => broker.principals(),
+    rejudge(clientId, asked, judgement) {
+      turn.schedule();
+      return broker.rejudge(clientId, asked, judgement, nowMs());
     },
+  };
+  /** Resolves when the chain is in force; what it answers, when everything that follows from it is done. */
+  const replace = async (plugins: readonly PluginUse[], onReload: OnReload): Promise<() => Promise<void>> => {
+    if (host === undefined || isClosed()) throw new Error("this broker has no chain of plugins to replace");
+    // Built completely, or the old chain stays.
+    const chain = await createChain(plugins, chainOptions);
+    if (isClosed()) return () => closeChain(chain, chainOptions.log);
+    const replaced = host.replace(chain, onReload === "recheck" ? sessions : undefined);
+    if (onReload === "drop") broker.drop(() => true, "the auth configuration was replaced", false, nowMs());
+    turn.schedule();
+    return () => replaced;
+  };
+  let last: Promise<unknown> = Promise.resolve();
+  return async (plugins: readonly PluginUse[], onReload: OnReload): Promise<void> => {
+    // Until the one before is in force, not until it has judged everybody.
+    const inForce = last.catch(() => {}).then(() => replace(plugins, onReload));
+    last = inForce;
+    const done = await inForce;
+    await done();
   };
 }
 

@@ -31,6 +31,8 @@ export interface ChainOptions {
 /** A provider as the chain has it. */
 export interface ChainLink {
   readonly name: string;
+  /** The same number in all links of a chain, and a larger one than in any chain before. */
+  readonly generation: number;
   readonly provider: Provider;
   readonly services: Services;
   readonly meter: ProviderMeter;
@@ -82,11 +84,14 @@ function firstLine(error: unknown): string {
   return text.split("\n", 1)[0]!;
 }
 
+let lastGeneration = 0;
+
 /** Creates the providers of a chain, in order. */
 export async function createChain(uses: readonly PluginUse[], options: ChainOptions): Promise<ChainLink[]> {
   const chain: ChainLink[] = [];
+  const generation = ++lastGeneration;
   try {
-    for (const [at, use] of uses.entries()) chain.push(await createLink(use, at, chain, options));
+    for (const [at, use] of uses.entries()) chain.push(await createLink(use, at, chain, generation, options));
     return chain;
   } catch (error) {
     await closeChain(chain, options.log);
@@ -98,6 +103,7 @@ async function createLink(
   { plugin, config }: PluginUse,
   at: number,
   chain: readonly ChainLink[],
+  generation: number,
   options: ChainOptions,
 ): Promise<ChainLink> {
   const path = `auth.chain[${at}]`;
@@ -110,13 +116,17 @@ async function createLink(
     log: options.log,
     folder: options.folder ?? ".",
     env: options.env ?? process.env,
-    drop: (where, why) => options.drop?.(name, where, why) ?? 0,
+    drop(where, why) {
+      // Whom a later chain has judged is not this one's to drop: its files may be others by now.
+      const isOurs = (principal: Principal): boolean => (principal.generation ?? 0) <= generation;
+      return options.drop?.(name, (principal, clientId) => isOurs(principal) && where(principal, clientId), why) ?? 0;
+    },
   });
   let provider: Provider | undefined;
   try {
     provider = await within(Promise.resolve(plugin.create(settings, services)), CREATE_MS_MAX);
     checkProvider(chain, path, name, provider);
-    return { name, provider, services, meter: new ProviderMeter(name) };
+    return { name, generation, provider, services, meter: new ProviderMeter(name) };
   } catch (error) {
     services.close();
     await provider?.close?.();

@@ -1,21 +1,17 @@
 /**
  * The plugin host: a chain of providers behind the core's AuthHost port.
  *
- * Invariant: every request gets exactly one verdict, and it is the provider's own only if it came in time and in the right
- * form. A throw, a rejection, a hang, junk, and an answer after the deadline are "refuse, unavailable"; they are logged
- * without the credentials, and they never reach the event loop. Nothing here decides about rights.
+ * Invariant: every request gets exactly one verdict, by the rules of provider-call.ts. Nothing here decides about rights.
  *
- * A chain may be replaced at any time: what runs ends with the chain it began with, which is closed when the last call is over.
+ * A chain may be replaced at any time: what runs ends with the chain it began with, which is closed when the last call is over
+ * and, where sessions are judged anew (recheck.ts), nobody needs its judgement any more.
  */
-import type { AbortSignalLike, ConnectRequest, Exchange, Refusal, Verdict } from "../core/gate/provider.ts";
+import type { AbortSignalLike, ConnectRequest, Exchange, Verdict } from "../core/gate/provider.ts";
 import type { AuthHost, AuthRequest, Log } from "../core/ports.ts";
 import { type ChainLink, closeChain } from "./plugin-chain.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
-import { nowMs as brokerNowMs } from "./turn.ts";
-import { readVerdict } from "./verdict-reader.ts";
-
-/** One call of a provider. */
-export const CALL_DEADLINE_MS = 5_000;
+import { isThenable, ProviderCalls, refusal } from "./provider-call.ts";
+import { type JudgedSessions, Recheck } from "./recheck.ts";
 
 /** Takes the verdict of a request that `ask` did not answer at once. */
 export type VerdictSink = (requestId: number, verdict: Verdict) => void;
@@ -30,15 +26,39 @@ interface HostOptions {
 /** A chain and what still runs on it. */
 class RunningChain {
   readonly links: readonly ChainLink[];
-  uses = 0;
-  retired: (() => void) | null = null;
+  /** Resolves when the chain was replaced and nothing runs on it any more. */
+  readonly ended: Promise<void>;
+  #uses = 0;
+  #isRetired = false;
+  #end: () => void = () => {};
 
   constructor(links: readonly ChainLink[]) {
     this.links = links;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  get isInUse(): boolean {
+    return this.#uses > 0;
+  }
+
+  use(): void {
+    this.#uses++;
   }
 
   release(): void {
-    if (--this.uses === 0) this.retired?.();
+    this.#uses--;
+    this.#look();
+  }
+
+  retire(): void {
+    this.#isRetired = true;
+    this.#look();
+  }
+
+  #look(): void {
+    if (this.#isRetired && this.#uses === 0) this.#end();
   }
 }
 
@@ -51,9 +71,13 @@ interface RunningExchange {
 
 export class PluginHost implements AuthHost {
   #chain: RunningChain;
+  /** Chains that were replaced and have not ended what they began. */
+  readonly #ending = new Set<RunningChain>();
+  readonly #replacing = new Set<Promise<void>>();
+  #recheck: Recheck | undefined;
   readonly #log: Log;
   readonly #sink: VerdictSink;
-  readonly #callDeadlineMs: number;
+  readonly #calls: ProviderCalls;
   readonly #exchanges = new Map<number, RunningExchange>();
   /** Ends what runs for an exchange, without an answer. */
   readonly #aborts = new Map<number, () => void>();
@@ -62,25 +86,56 @@ export class PluginHost implements AuthHost {
     this.#chain = new RunningChain(links);
     this.#log = options.log;
     this.#sink = options.sink;
-    this.#callDeadlineMs = options.callDeadlineMs ?? CALL_DEADLINE_MS;
+    this.#calls = new ProviderCalls(options.log, options.callDeadlineMs);
   }
 
-  /** From now on clients are asked by `links`; resolves when the old chain has ended what it began and is closed. */
-  async replace(links: readonly ChainLink[]): Promise<void> {
+  /**
+   * From now on clients are asked by `links`. Resolves when the old chain has ended what it began and is closed; where
+   * `sessions` are given, when they have been judged anew too, or another chain has come to judge them.
+   */
+  replace(links: readonly ChainLink[], sessions?: JudgedSessions): Promise<void> {
+    const replaced = this.#replace(links, sessions).finally(() => this.#replacing.delete(replaced));
+    this.#replacing.add(replaced);
+    return replaced;
+  }
+
+  async #replace(links: readonly ChainLink[], sessions: JudgedSessions | undefined): Promise<void> {
     const old = this.#chain;
     this.#chain = new RunningChain(links);
-    if (old.uses > 0) {
-      await new Promise<void>((resolve) => {
-        old.retired = resolve;
-      });
+    this.#recheck?.stop();
+    if (old.isInUse) {
+      this.#ending.add(old);
+      void old.ended.then(() => this.#ending.delete(old));
     }
-    await closeChain(old.links, this.#log);
+    old.retire();
+    try {
+      if (sessions !== undefined) await this.#judge(sessions);
+    } finally {
+      await old.ended;
+      await closeChain(old.links, this.#log);
+    }
   }
 
-  /** Ends everything that runs and closes the chain. */
+  /** Whom an earlier chain lets in while this one judges is judged when the earlier one has ended. */
+  async #judge(sessions: JudgedSessions): Promise<void> {
+    const chain = this.#chain;
+    const recheck = new Recheck(chain.links, this.#calls, sessions, this.#log);
+    const earlier = [...this.#ending].map(({ ended }) => ended);
+    this.#recheck = recheck;
+    chain.use();
+    try {
+      await recheck.run(earlier.length === 0 ? undefined : Promise.all(earlier));
+    } finally {
+      chain.release();
+    }
+  }
+
+  /** Ends everything that runs and closes the chain, and those that were replaced before. */
   async close(): Promise<void> {
     for (const exchangeId of [...this.#exchanges.keys(), ...this.#aborts.keys()]) this.abandon(exchangeId);
-    await this.replace([]);
+    const closed = this.replace([]);
+    await Promise.allSettled(this.#replacing);
+    await closed;
   }
 
   report(): ProviderReport[] {
@@ -101,7 +156,7 @@ export class PluginHost implements AuthHost {
     try {
       running.exchange.abort?.();
     } catch (error) {
-      this.#logFailure(running.link, error);
+      this.#calls.logFailure(running.link, error);
     }
     running.chain.release();
   }
@@ -157,12 +212,12 @@ export class PluginHost implements AuthHost {
       // An exchange is there at once; of one that is promised only the rejection is taken, so that nobody else meets it.
       if (isThenable(exchange)) Promise.resolve(exchange).catch(() => {});
     } catch (error) {
-      this.#logFailure(link, error);
+      this.#calls.logFailure(link, error);
       // An exchange that only says no keeps the way of a verdict the same.
       exchange = { step: () => refusal("unavailable", "the provider threw") };
     }
     const running = { link, exchange, chain };
-    chain.uses++;
+    chain.use();
     this.#exchanges.set(request.exchangeId, running);
     return running;
   }
@@ -171,135 +226,32 @@ export class PluginHost implements AuthHost {
   #call(
     chain: RunningChain,
     link: ChainLink,
-    request: AuthRequest,
-    call: (signal: AbortSignalLike) => Verdict | Promise<Verdict>,
+    { exchangeId, authenticationMethod }: AuthRequest,
+    run: (signal: AbortSignalLike) => Verdict | Promise<Verdict>,
     later: (verdict: Verdict) => void,
   ): Verdict | undefined {
-    const startedAtMs = performance.now();
-    if (!link.meter.admits(startedAtMs)) return refusal("unavailable", "the provider has failed too often");
-    const abort = new AbortController();
-    try {
-      const answer: unknown = call(abort.signal);
-      if (!isThenable(answer)) return this.#checked(link, request, answer, startedAtMs);
-      this.#await(chain, link, request, abort, Promise.resolve(answer), startedAtMs, later);
-      return undefined;
-    } catch (error) {
-      return this.#failed(link, error, startedAtMs);
-    }
-  }
-
-  #await(
-    chain: RunningChain,
-    link: ChainLink,
-    request: AuthRequest,
-    abort: AbortController,
-    answer: Promise<unknown>,
-    startedAtMs: number,
-    later: (verdict: Verdict) => void,
-  ): void {
-    const { exchangeId } = request;
-    let isOpen = true;
-    chain.uses++;
-    /** Ends the waiting; answers false where it had ended before. */
-    const end = (): boolean => {
-      if (!isOpen) return false;
-      isOpen = false;
-      clearTimeout(timer);
-      this.#aborts.delete(exchangeId);
-      return true;
-    };
-    const finish = (verdict: () => Verdict): void => {
-      if (!end()) return;
-      try {
-        later(verdict());
-      } finally {
-        chain.release();
-      }
-    };
-    const timer = setTimeout(() => {
-      const late = new Error(`no answer within ${this.#callDeadlineMs} ms`);
-      finish(() => this.#failed(link, late, startedAtMs));
-      this.#abort(abort);
-    }, this.#callDeadlineMs);
-    this.#aborts.set(exchangeId, () => {
-      if (!end()) return;
-      link.meter.abandoned();
-      chain.release();
-      this.#abort(abort);
-    });
-    answer.then(
-      (value) => finish(() => this.#checked(link, request, value, startedAtMs)),
-      (error) => finish(() => this.#failed(link, error, startedAtMs)),
-    );
-  }
-
-  /**
-   * Tells the provider that nobody waits any more. Behind everything that runs: what its listeners throw the runtime reports
-   * as uncaught, and it must not look as if the core had thrown it.
-   */
-  #abort(abort: AbortController): void {
-    queueMicrotask(() => abort.abort());
-  }
-
-  /** The verdict if it is one, as a copy that nobody else can change, with the provider's name on its principal. */
-  #checked(link: ChainLink, request: AuthRequest, value: unknown, startedAtMs: number): Verdict {
-    let verdict: Verdict | undefined;
-    try {
+    const begun = this.#calls.begin(link, {
       // Only a client that named a method can be asked on.
-      verdict = readVerdict(value, request.authenticationMethod !== undefined);
-    } catch (error) {
-      return this.#failed(link, error, startedAtMs);
-    }
-    if (verdict === undefined) return this.#failed(link, new Error(NO_VERDICT), startedAtMs);
-    const nowMs = performance.now();
-    link.meter.record(verdict.do, nowMs - startedAtMs, nowMs);
-    if (verdict.do !== "accept") return verdict;
-    const { principal } = verdict;
-    if (principal.expiresAtMs === undefined) return { ...verdict, principal: { ...principal, provider: link.name } };
-    // Providers speak of the wall clock, the broker's clock does not step: what is left is carried over.
-    const expiresAtMs = brokerNowMs() + (principal.expiresAtMs - Date.now());
-    return { ...verdict, principal: { ...principal, provider: link.name, expiresAtMs } };
+      mayContinue: authenticationMethod !== undefined,
+      run,
+      later: (verdict) => {
+        this.#aborts.delete(exchangeId);
+        try {
+          later(verdict);
+        } finally {
+          chain.release();
+        }
+      },
+    });
+    if ("do" in begun) return begun;
+    chain.use();
+    this.#aborts.set(exchangeId, () => {
+      this.#aborts.delete(exchangeId);
+      begun.abandon();
+      chain.release();
+    });
+    return undefined;
   }
-
-  #failed(link: ChainLink, error: unknown, startedAtMs: number): Verdict {
-    const nowMs = performance.now();
-    // "Busy" is an answer: the provider is well, there is too much to do.
-    if (error instanceof Error && error.name === "BusyError") {
-      link.meter.record("refuse", nowMs - startedAtMs, nowMs);
-      return refusal("busy", "too many clients are waiting for this provider");
-    }
-    link.meter.record("failed", nowMs - startedAtMs, nowMs);
-    this.#logFailure(link, error);
-    return refusal("unavailable", "the provider failed");
-  }
-
-  /** Only the kind of error is logged: its text may quote what the client sent. */
-  #logFailure(link: ChainLink, error: unknown): void {
-    this.#log.write("error", "plugin-failed", { plugin: link.name, error: kindOf(error) });
-  }
-}
-
-const NO_VERDICT = "an answer that is no verdict";
-
-/** What an error is called, without what it says; whatever a plugin throws, asking it throws nothing. */
-function kindOf(error: unknown): string {
-  try {
-    if (!(error instanceof Error)) return "not an Error";
-    const { message, name } = error;
-    if (message === NO_VERDICT || message.startsWith("no answer within")) return message;
-    const code: unknown = "code" in error ? error.code : undefined;
-    return typeof code === "string" ? `${name} ${code}` : name;
-  } catch {
-    return "an Error that cannot be read";
-  }
-}
-
-function refusal(because: Refusal, log: string): Verdict {
-  return { do: "refuse", because, log };
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
 }
 
 /** What a provider is asked, from what the core asks. */

@@ -10,7 +10,7 @@ const OPEN_MS = 5_000;
 
 export type CallOutcome = "accept" | "continue" | "refuse" | "skip" | "failed";
 
-/** Counters of one provider, for whoever watches the broker. */
+/** Counters of one provider, for whoever watches the broker: logins, steps of an exchange and rechecks alike. */
 export interface ProviderReport {
   readonly name: string;
   readonly outcomes: Readonly<Record<CallOutcome, number>>;

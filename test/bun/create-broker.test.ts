@@ -2,10 +2,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { type CreateBrokerOptions, createBroker, ListenError, type RunningBroker } from "rqtt";
 import type { AuthPlugin } from "rqtt/plugin";
-import { Framer } from "../../src/core/codec/framer.ts";
-import { decodePacket, encodePacket, type Packet } from "../../src/core/codec/packet.ts";
-import { Reader } from "../../src/core/codec/reader.ts";
-import { Writer } from "../../src/core/codec/writer.ts";
+import type { Packet } from "../../src/core/codec/packet.ts";
+import { join } from "../support/in-process-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { connectPacket, toBytes, toText } from "../support/world.ts";
 
@@ -18,36 +16,6 @@ async function start(options: CreateBrokerOptions = {}): Promise<RunningBroker> 
   const broker = await createBroker({ sysIntervalMs: 0, ...options });
   running.push(broker);
   return broker;
-}
-
-/** An in-process client that waits for packets. */
-function join(broker: RunningBroker, clientId: string, username?: string) {
-  const connection = broker.connect();
-  const framer = new Framer(Number.MAX_SAFE_INTEGER);
-  const packets: Packet[] = [];
-  const closed = Promise.withResolvers<number>();
-  let arrived = Promise.withResolvers<void>();
-  connection.onreceive = (bytes) => {
-    framer.feed(bytes);
-    while (framer.next()) {
-      const { bytes: packet, packetStart, bodyStart, bodyEnd } = framer;
-      packets.push(decodePacket(packet[packetStart]!, new Reader(packet.slice(bodyStart, bodyEnd)), 5));
-    }
-    arrived.resolve();
-    arrived = Promise.withResolvers<void>();
-  };
-  connection.onclose = (reasonCode) => closed.resolve(reasonCode);
-  const send = (packet: Packet): void => {
-    const writer = new Writer();
-    encodePacket(writer, packet, 5);
-    connection.send(writer.view());
-  };
-  const next = async (): Promise<Packet> => {
-    while (packets.length === 0) await arrived.promise;
-    return packets.shift()!;
-  };
-  send(connectPacket(clientId, username === undefined ? {} : { username }));
-  return { send, next, closed: closed.promise, close: () => connection.close() };
 }
 
 const subscribe = (topicFilter: string): Packet => ({
@@ -190,14 +158,14 @@ describe("plugins", () => {
 
   test("decide who comes in and what for", async () => {
     const broker = await start({ plugins: [{ plugin: doorbell }] });
-    const stranger = join(broker, "x", "window");
+    const stranger = join(broker, "x", { username: "window" });
     expect(await stranger.next()).toMatchObject({
       type: "connack",
       reasonCode: 0x86,
       properties: { reasonString: "no" },
     });
     expect(await stranger.closed).toBe(0x86);
-    const door = join(broker, "d", "door");
+    const door = join(broker, "d", { username: "door" });
     expect(await door.next()).toMatchObject({ type: "connack", reasonCode: 0 });
     door.send(subscribe("door/bell"));
     expect(await door.next()).toMatchObject({ type: "suback", reasonCodes: [0x87] });
