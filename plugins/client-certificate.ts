@@ -12,9 +12,17 @@
  *
  * Refuses an identity that is not one: none or several where one is expected, empty, very long, with control characters or
  * in a form that looks like another one (Unicode other than NFC). A client without a certificate is the next provider's.
- * User name and password are not looked at; `${username}` is the identity too, whatever the client says.
+ * User name and password are not looked at; `${username}` is the identity too, whatever the client says. When the configuration is
+ * loaded again, clients that are connected get the rights that their certificate has under the new rules.
  */
-import type { AuthPlugin, PeerCertificate, Permissions, Provider, Verdict } from "../src/core/gate/provider.ts";
+import {
+  type AuthPlugin,
+  EVIDENCE_BYTES_MAX,
+  type PeerCertificate,
+  type Permissions,
+  type Provider,
+  type Verdict,
+} from "../src/core/gate/provider.ts";
 import { rules } from "./rules/rule-setting.ts";
 import { group, list, oneOf, optional, type SettingsOf, table, text } from "./settings.ts";
 
@@ -28,10 +36,13 @@ const settings = table({
 });
 type Settings = SettingsOf<typeof settings>;
 
+/** What of a certificate can be an identity: kept as evidence, for rules that change while the client is connected. */
+type Names = Pick<PeerCertificate, "subject" | "commonName" | "alternativeNames">;
+
 /** The identity, or why there is none. Neither quotes the certificate: a peer wrote it. */
 type Identity = { readonly id: string } | { readonly wrong: string };
 
-function identityOf(certificate: PeerCertificate, { identity, prefix = "" }: Settings): Identity {
+function identityOf(certificate: Names, { identity, prefix = "" }: Settings): Identity {
   const { subject, commonName, alternativeNames } = certificate;
   if (identity === "subject") return usable(subject);
   if (identity === "common-name") {
@@ -80,18 +91,42 @@ function create(config: Settings): Provider {
     const entry = config.rules.find((candidate) => fits(candidate.identity, id)) ?? config;
     return { allow: entry.allow, deny: entry.deny };
   };
+  const judge = (names: Names): Verdict => {
+    const found = identityOf(names, config);
+    if ("wrong" in found) {
+      return { do: "refuse", because: "not-authorized", log: `certificate without an identity: ${found.wrong}` };
+    }
+    const { id } = found;
+    const principal = { id, username: id, permissions: permissionsOf(id), ...evidenceOf(names) };
+    return { do: "accept", principal };
+  };
   return {
-    connect({ peer }): Verdict {
-      const { certificate } = peer;
-      if (certificate === undefined) return { do: "skip" };
-      const found = identityOf(certificate, config);
-      if ("wrong" in found) {
-        return { do: "refuse", because: "not-authorized", log: `certificate without an identity: ${found.wrong}` };
-      }
-      const { id } = found;
-      return { do: "accept", principal: { id, username: id, permissions: permissionsOf(id) } };
+    connect: ({ peer }) => (peer.certificate === undefined ? { do: "skip" } : judge(peer.certificate)),
+    recheck({ principal }) {
+      const names = namesIn(principal.evidence);
+      if (names !== undefined) return judge(names);
+      return { do: "refuse", because: "unavailable", log: "the names in the certificate are not known any more" };
     },
   };
+}
+
+/** None where the names are too long to be kept. */
+function evidenceOf({ subject, commonName, alternativeNames }: Names): { readonly evidence?: string } {
+  const evidence = JSON.stringify({ subject, commonName, alternativeNames } satisfies Names);
+  return Buffer.byteLength(evidence) > EVIDENCE_BYTES_MAX ? {} : { evidence };
+}
+
+/** The names that were kept; `undefined` where they are not there, or not what this plugin has kept. */
+function namesIn(evidence: string | undefined): Names | undefined {
+  try {
+    const { subject, commonName, alternativeNames } = JSON.parse(evidence ?? "{}") as Partial<Names>;
+    const isText = (value: unknown): boolean => typeof value === "string";
+    if (!isText(subject) || !Array.isArray(alternativeNames) || !alternativeNames.every(isText)) return undefined;
+    if (commonName !== undefined && !isText(commonName)) return undefined;
+    return { subject: subject!, commonName, alternativeNames };
+  } catch {
+    return undefined;
+  }
 }
 
 export default {

@@ -15,7 +15,8 @@
  * and silence included, is "unavailable": nobody is let in.
  *
  * A yes is kept for the max-age of Cache-Control, at most `cacheSecondsMax`; a no only with `cacheRefusals = true`. What failed
- * is never kept. Credentials are neither logged nor kept: cached verdicts are found by an HMAC of the question.
+ * is never kept. Credentials are neither logged nor kept: cached verdicts are found by an HMAC of the question. So the service
+ * cannot be asked again about a client that is in: when the configuration is loaded again, its clients have to come in anew.
  */
 import type {
   AbortSignalLike,

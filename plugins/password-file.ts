@@ -136,6 +136,7 @@ function createProvider(config: Settings, host: PluginHostServices, accounts: Li
       const key = digest.text("verified", username, account?.secretText ?? "", password);
       return decide({ account, username, password, attempt, key, signal });
     },
+    recheck: accounts.recheck,
     explain: (request) =>
       loginChecks<PasswordHash>({
         request,

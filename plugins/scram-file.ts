@@ -85,6 +85,7 @@ export default {
     return {
       methods: Object.keys(SCRAM_DIGESTS),
       exchange: (request) => createExchange({ accounts, guard, digest }, request),
+      recheck: accounts.recheck,
       explain: (request, data) => explain(config.file, { accounts, guard, digest }, request, data),
       close: accounts.close,
     };

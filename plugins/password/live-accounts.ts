@@ -4,9 +4,17 @@
  * Invariant: the users in force are those of the last file that was understood completely. A new file that is not keeps the
  * old one and is told in the log; one that takes a user, a password or a right away ends the connections that had it.
  */
-import type { PluginHostServices, PrincipalInit, Rule } from "../../src/core/gate/provider.ts";
+import type {
+  PluginHostServices,
+  PrincipalInit,
+  RecheckRequest,
+  Refusal,
+  Rule,
+  Verdict,
+} from "../../src/core/gate/provider.ts";
 import { optional, text, whole } from "../settings.ts";
 import { type Account, type Accounts, readAccounts, type SecretKind } from "./account-file.ts";
+import { processDigest } from "./private-digest.ts";
 
 /** Settings of every provider that keeps its users in a file and counts failures. */
 export const accountSettings = {
@@ -25,6 +33,8 @@ export const accountSettings = {
 export interface LiveAccounts<S> {
   current(): Accounts<S>;
   principalOf(account: Account<S>): PrincipalInit;
+  /** Whether a user who came in under an earlier chain is still here, with the same password, and with which rights. */
+  recheck(request: RecheckRequest): Verdict;
   /** Ends the watching; a reading that is under way has no effect any more. */
   close(): void;
 }
@@ -44,6 +54,10 @@ export async function openAccounts<S>(
   let current: Accounts<S> | undefined;
   let bytesInForce: Uint8Array = new Uint8Array();
   const idOf = (name: string): string => (realm === undefined ? name : `${realm}:${name}`);
+  const principalOf = (account: Account<S>): PrincipalInit => {
+    const { name, permissions } = account;
+    return { id: idOf(name), username: name, permissions, evidence: evidenceOf(account) };
+  };
 
   const load = async (): Promise<void> => {
     const bytes = await readChecked(host, file);
@@ -85,9 +99,25 @@ export async function openAccounts<S>(
   }
   return {
     current: () => current!,
-    principalOf: ({ name, permissions }) => ({ id: idOf(name), username: name, permissions }),
+    principalOf,
+    recheck: ({ principal }) => {
+      const account = current!.byName.get(principal.username ?? "");
+      if (account === undefined) return refuse("not-authorized", "not in the user file any more");
+      const again = principalOf(account);
+      if (again.evidence !== principal.evidence) return refuse("bad-credentials", "the password was changed");
+      return { do: "accept", principal: again };
+    },
     close,
   };
+}
+
+/** Tells whether the secret is the same as at the login, and nothing of what it is. */
+function evidenceOf<S>({ name, secretText }: Account<S>): string {
+  return processDigest.text("user file", name, secretText);
+}
+
+function refuse(because: Refusal, log: string): Verdict {
+  return { do: "refuse", because, log };
 }
 
 async function readChecked(host: PluginHostServices, file: string): Promise<Uint8Array> {

@@ -12,6 +12,12 @@ export interface PrivateDigest {
   pick<T>(items: readonly T[], name: string): T | undefined;
 }
 
+/**
+ * The same for everything in this process, and for a chain that follows another: what one provider has digested its successor
+ * can compare.
+ */
+export const processDigest = createPrivateDigest();
+
 /** `key`: default a random one. */
 export function createPrivateDigest(key: string | Uint8Array = randomBytes(32)): PrivateDigest {
   const digest = (parts: readonly (string | Uint8Array)[]) => {

@@ -15,13 +15,8 @@ const ID_CHARACTERS_MAX = 1024;
 /** The last millisecond that a Date can name. */
 const TIME_MS_MAX = 8_640_000_000_000_000;
 
-export function principalOf(
-  config: IssuerConfig,
-  claims: Claims,
-  request: ConnectRequest,
-  nowMs: number,
-): PrincipalInit {
-  checkBinding(claims["cnf"], request);
+/** `presentedAtMs`: when the client has shown the token. That a token is bound to a key is checked apart. */
+export function principalOf(config: IssuerConfig, claims: Claims, presentedAtMs: number): PrincipalInit {
   const unmet = config.require.find((condition) => !holds(claims, condition));
   if (unmet !== undefined) {
     const name = unmet.claim.join(".");
@@ -34,7 +29,7 @@ export function principalOf(
   return {
     id: `${config.name}:${subjectOf(config, claims)}`,
     ...(username === undefined ? {} : { username }),
-    expiresAtMs: expiryOf(config, claims["exp"], nowMs),
+    expiresAtMs: expiryOf(config, claims["exp"], presentedAtMs),
     permissions: rulesOf(claims, config),
     ...clientIdOf(config, claims),
     ...(sessionExpirySecondsMax === undefined ? {} : { sessionExpiryIntervalMax: sessionExpirySecondsMax }),

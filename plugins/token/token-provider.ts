@@ -12,6 +12,7 @@ import type {
   PluginHostServices,
   PrincipalInit,
   Provider,
+  RecheckRequest,
   Verdict,
 } from "../../src/core/gate/provider.ts";
 import type { Claims } from "./claim-path.ts";
@@ -20,8 +21,9 @@ import { findToken, NO_TOKEN } from "./find-token.ts";
 import type { Introspection } from "./introspection.ts";
 import { unknownIssuerHint } from "./issuer-presets.ts";
 import type { IssuerConfig, ProviderSettings } from "./issuer-settings.ts";
+import { evidenceOf, judgeKept, keptIn } from "./kept-token.ts";
 import { readMethodData } from "./token-methods.ts";
-import { checkIdentity, principalOf, subjectOf } from "./token-principal.ts";
+import { checkBinding, checkIdentity, principalOf, subjectOf } from "./token-principal.ts";
 import { badCredentials, refusalOf, show, TokenRefused } from "./token-refused.ts";
 import { claimedIssuer, type ShapeBounds, shapeOf } from "./token-text.ts";
 import { type KeySource, verifyToken } from "./verify-token.ts";
@@ -64,6 +66,7 @@ export function createTokenProvider(
   return {
     ...(inConnect.length === 0 ? {} : { connect: (request, signal) => judge.connect(request, signal) }),
     ...(tokenIn.includes("auth") ? { methods, exchange: (request: ConnectRequest) => judge.exchange(request) } : {}),
+    recheck: (request, signal) => judge.recheck(request, signal),
     explain: (request, data) => judge.explain(request, data),
     close() {
       for (const issuer of issuers) issuer.close();
@@ -135,6 +138,28 @@ class TokenJudge {
     };
   }
 
+  /**
+   * By the claims that were verified when the client came in. A certificate that they are bound to was the client's then, and
+   * a connection does not change its certificate.
+   */
+  async recheck({ principal }: RecheckRequest, signal: AbortSignalLike): Promise<Verdict> {
+    const kept = keptIn(principal.evidence);
+    if (kept === undefined) return refusalOf(new TokenRefused("unavailable", "token", "nothing of it was kept"), "");
+    const { claims, presentedAtMs } = kept;
+    const issuer = this.#byIssuer.get(String(claims["iss"]));
+    try {
+      if (issuer === undefined) throw badCredentials("iss", "no configured issuer", { found: show(claims["iss"]) });
+      const { config, keys } = issuer;
+      if (keys === undefined) {
+        throw new TokenRefused("unavailable", "introspection", "the issuer is asked about the token itself");
+      }
+      await judgeKept(kept, config, keys, this.#nowMs(), signal);
+      return { do: "accept", principal: principalOf(config, claims, presentedAtMs) };
+    } catch (error) {
+      return refusal(error, issuer);
+    }
+  }
+
   /** Check by check; at the end what decides is asked too, so that nothing it minds goes unsaid. */
   async explain(request: ConnectRequest, data: Uint8Array | undefined): Promise<readonly Check[]> {
     const place = { settings: this.#settings, bounds: this.#bounds, opaque: this.#opaque, nowMs: this.#nowMs() };
@@ -169,11 +194,19 @@ class TokenJudge {
     signal: AbortSignalLike,
   ): Promise<Judged> {
     const { config, keys, introspection } = issuer;
-    const isAsked = introspection !== undefined && (shape === "opaque" || introspection.always);
-    const claims = isAsked
-      ? checkAnswer(await introspection.source.claims(token, signal), config, introspection, this.#nowMs())
-      : await verifyToken(token, config, keys!, this.#nowMs(), signal);
-    const principal = principalOf(config, claims, request, this.#nowMs());
+    if (introspection !== undefined && (shape === "opaque" || introspection.always)) {
+      const answer = await introspection.source.claims(token, signal);
+      const claims = checkAnswer(answer, config, introspection, this.#nowMs());
+      return this.#judged(issuer, claims, request, {});
+    }
+    const verified = await verifyToken(token, config, keys!, this.#nowMs(), signal);
+    return this.#judged(issuer, verified.claims, request, await evidenceOf(verified, this.#nowMs()));
+  }
+
+  #judged(issuer: Issuer, claims: Claims, request: ConnectRequest, evidence: { readonly evidence?: string }): Judged {
+    const { config } = issuer;
+    checkBinding(claims["cnf"], request);
+    const principal = { ...principalOf(config, claims, this.#nowMs()), ...evidence };
     return { issuer, principal, subject: subjectOf(config, claims) };
   }
 

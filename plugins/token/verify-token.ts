@@ -4,7 +4,7 @@
  * Invariant: the key comes from the issuer's own settings, whatever `jwk`, `jku`, `x5u` or `x5c` the token carries; a token
  * without `exp`, or for another audience, is refused. RFC 7519 section 7.2, RFC 8725 sections 3.1, 3.3, 3.8, 3.9 and 3.11.
  */
-import { errors, type JWTHeaderParameters, jwtVerify } from "jose";
+import { errors, type JWTClaimVerificationOptions, type JWTHeaderParameters, jwtVerify, UnsecuredJWT } from "jose";
 import type { AbortSignalLike } from "../../src/core/gate/provider.ts";
 import type { Claims } from "./claim-path.ts";
 import type { IssuerConfig } from "./issuer-settings.ts";
@@ -17,6 +17,13 @@ export interface KeySource {
   close(): void;
 }
 
+/** A token that was verified: what its issuer says, and the key that shows that it is the issuer who says it. */
+export interface VerifiedToken {
+  readonly claims: Claims;
+  readonly header: JWTHeaderParameters;
+  readonly key: CryptoKey | Uint8Array;
+}
+
 /** Types that a token may say it has unless the settings name others; one that says nothing passes too. */
 const ORDINARY_TYPES = ["jwt", "at+jwt"];
 const KEY_ID_CHARACTERS_MAX = 1024;
@@ -27,31 +34,43 @@ export async function verifyToken(
   keys: KeySource,
   nowMs: number,
   signal: AbortSignalLike,
-): Promise<Claims> {
+): Promise<VerifiedToken> {
   const seen: { header: JWTHeaderParameters | undefined } = { header: undefined };
   try {
-    const { payload, protectedHeader } = await jwtVerify(
+    const { payload, protectedHeader, key } = await jwtVerify(
       token,
       (header) => {
         seen.header = header;
         checkKeyId(header.kid);
         return keys.find(header, signal);
       },
-      {
-        issuer: config.issuer,
-        audience: [...config.audience],
-        algorithms: [...config.algorithms],
-        requiredClaims: ["exp"],
-        clockTolerance: config.clockSkewSeconds,
-        currentDate: new Date(nowMs),
-        ...(config.tokenAgeSecondsMax === undefined ? {} : { maxTokenAge: config.tokenAgeSecondsMax }),
-      },
+      { ...claimOptions(config, nowMs), algorithms: [...config.algorithms] },
     );
     checkType(protectedHeader.typ, config.requiredType);
-    return payload;
+    return { claims: payload, header: protectedHeader, key };
   } catch (error) {
     throw explained(error, config, seen.header, nowMs);
   }
+}
+
+/** What the claims of a token have to say, at this moment. */
+function claimOptions(config: IssuerConfig, nowMs: number): JWTClaimVerificationOptions {
+  return {
+    issuer: config.issuer,
+    audience: [...config.audience],
+    requiredClaims: ["exp"],
+    clockTolerance: config.clockSkewSeconds,
+    currentDate: new Date(nowMs),
+    ...(config.tokenAgeSecondsMax === undefined ? {} : { maxTokenAge: config.tokenAgeSecondsMax }),
+  };
+}
+
+/**
+ * The same checks of claims that were verified before, by other settings; throws an error of jose. The library checks claims
+ * only within a token, so they are put into one that is not signed.
+ */
+export function validateClaims(claims: Claims, config: IssuerConfig, nowMs: number): void {
+  UnsecuredJWT.decode(new UnsecuredJWT(claims).encode(), claimOptions(config, nowMs));
 }
 
 /** A header's members have the type of what was sent, whatever the declarations say. */

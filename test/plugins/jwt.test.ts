@@ -102,6 +102,7 @@ describe("a good token", () => {
           expiresAtMs: exp * 1000,
           permissions: { allow: [], deny: [] },
           attributes: { iss: ISSUER, aud: AUDIENCE, sub: "alice", group: "g", "nested.a": "b" },
+          evidence: expect.any(String),
         },
       });
     }

@@ -43,6 +43,7 @@ describe("a login", () => {
         ],
         deny: [{ on: "both", filter: "secret/#" }],
       },
+      evidence: expect.any(String),
     });
     const ada = principalOf(await logIn(provider, "ada", "lovelace"));
     expect(ada.permissions).toMatchObject({

@@ -112,6 +112,7 @@ describe("a dialogue", () => {
         id: "r:door",
         username: "door",
         permissions: { allow: [{ on: "both", filter: "tele/${username}/#" }], deny: [] },
+        evidence: expect.any(String),
       });
     }
   });
