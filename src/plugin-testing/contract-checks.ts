@@ -10,6 +10,7 @@ import type { AuthData, Harness, LoginResult } from "./harness.ts";
 import { bytesOf, type Surroundings } from "./lent-services.ts";
 import { watchTimers } from "./open-timers.ts";
 import type { Said } from "./provider-under-test.ts";
+import { checkRecheck } from "./recheck-checks.ts";
 
 /** A client of which the author knows what has to become of it. */
 export interface Sample extends ClientInit {
@@ -65,6 +66,7 @@ export async function keepContract<Settings>(
     await withHarness(bench, {}, (door) => checkSamples(bench, door));
     await withHarness(bench, {}, (door) => checkOddCredentials(bench, door));
     await withHarness(bench, {}, (door) => checkMethods(bench, door));
+    await withHarness(bench, {}, (door) => checkRechecks(bench, door));
     for (const [at, sample] of samples.good.entries()) {
       for (const [name, fetch] of Object.entries(OUTAGES)) await checkOutage(bench, sample, `good[${at}]`, name, fetch);
       await checkAbort(bench, sample, `good[${at}]`);
@@ -180,6 +182,19 @@ async function checkOddCredentials(bench: Bench, door: Harness): Promise<void> {
       upgrade: { authorization: `Bearer ${CANARY}`, query: { t: CANARY } },
     };
     noteSaid(bench, await door.ask(marked, { method: sample.method, data: CANARY }));
+  }
+}
+
+/** Clients that were let in are asked about again; what is kept of them is searched for secrets. */
+async function checkRechecks(bench: Bench, door: Harness): Promise<void> {
+  const { samples, spoken, complain } = bench;
+  for (const [at, sample] of samples.good.entries()) {
+    const { clientId = "rechecked", ...rest } = sample;
+    const { principal, disconnect } = await login(door, { ...rest, clientId, level: levelsOf(sample).at(-1)! });
+    if (principal === undefined) continue;
+    spoken.push(`evidence ${principal.evidence ?? "none"}`);
+    await checkRecheck({ provider: door.provider, principal, clientId, where: `good[${at}]`, complain });
+    disconnect();
   }
 }
 

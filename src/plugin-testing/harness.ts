@@ -14,10 +14,19 @@
  *
  * Who is let in, which code is sent and what is allowed is decided by the broker's own code, from what the plugin says.
  */
+import { judgementOf } from "../bun/recheck.ts";
 import { Broker } from "../core/broker.ts";
 import { returnCodeOf } from "../core/codec/connack.ts";
 import type { Packet, QoS } from "../core/codec/packet.ts";
-import type { AuthPlugin, ConnectRequest, Principal, Provider, Verdict } from "../core/gate/provider.ts";
+import type {
+  AuthPlugin,
+  ConnectRequest,
+  PluginHostServices,
+  Principal,
+  Provider,
+  Verdict,
+} from "../core/gate/provider.ts";
+import type { Rejudged } from "../core/handle/rejudge.ts";
 import { DEFAULT_BROKER_CONFIG } from "../core/limits.ts";
 import { keepContract, type Samples } from "./contract-checks.ts";
 import { type ClientInit, connectPacketOf, connectRequestOf, DryClient, peerOf } from "./dry-client.ts";
@@ -75,6 +84,11 @@ export interface Harness {
   exchange(method: string, data?: readonly AuthData[], init?: ClientInit): Promise<LoginResult>;
   /** What the provider itself says, before host and broker judge it. */
   ask(init?: ClientInit, more?: AskOptions): Promise<Said>;
+  /**
+   * What a reload does: the plugin is created anew with these settings (default: the same), and judges everybody who is in.
+   * Answers how many sessions kept their rights, got others, lost all, lost their connection, or could not be judged.
+   */
+  recheck(settings?: unknown): Promise<Readonly<Record<Rejudged, number>>>;
   /** As `LoginResult.can`, of the client let in last. */
   can(what: "pub" | "sub", topic: string, options?: { readonly qos?: QoS; readonly retain?: boolean }): boolean;
   canSubscribe(topicFilter: string, qos?: QoS): boolean;
@@ -110,17 +124,13 @@ export async function harness<Settings>(
   surroundings: Surroundings = {},
 ): Promise<Harness> {
   const services = new LentServices(surroundings);
-  const checked = await checkSettings(plugin, settings);
   const lent = services.lend(plugin.name, (where, why) => {
     const count = broker.drop(where, why, true, services.nowMs);
     // In the middle of a call of the broker the turn is ended by whoever made the call.
     if (authority.asking === undefined) broker.settle(services.nowMs);
     return count;
   });
-  const provider = await plugin.create(checked, lent);
-  if ((provider.methods?.length ?? 0) > 0 && provider.exchange === undefined) {
-    throw new Error(`plugin ${plugin.name} lists Authentication Methods but has no exchange`);
-  }
+  let provider = await createProvider(plugin, settings, lent);
   const authority = new ProviderUnderTest(plugin.name, provider, services, (requestId, verdict) => {
     broker.verdict(requestId, verdict, services.nowMs);
     broker.settle(services.nowMs);
@@ -137,6 +147,14 @@ export async function harness<Settings>(
       const bytes = data === undefined ? undefined : bytesOf(data);
       return askDirectly(provider, request, bytes, signal ?? new AbortController().signal);
     },
+    async recheck(changed = settings) {
+      const old = provider;
+      provider = await createProvider(plugin, changed, lent);
+      authority.replace(provider);
+      const counts = await bench.recheck();
+      await old.close?.();
+      return counts;
+    },
     can: (what, topic, options) => bench.last.can(what, topic, options),
     canSubscribe: (topicFilter, qos) => bench.last.canSubscribe(topicFilter, qos),
     advance: (ms) => bench.advance(ms),
@@ -144,7 +162,9 @@ export async function harness<Settings>(
     get nowMs() {
       return services.nowMs;
     },
-    provider,
+    get provider() {
+      return provider;
+    },
     logged: services.logged,
     work: services,
     async close() {
@@ -163,6 +183,18 @@ export function conformance<Settings>(
   surroundings: Surroundings = {},
 ): Promise<void> {
   return keepContract(plugin, settings, samples, surroundings, (around) => harness(plugin, settings, around));
+}
+
+async function createProvider<Settings>(
+  plugin: AuthPlugin<Settings>,
+  settings: unknown,
+  lent: PluginHostServices,
+): Promise<Provider> {
+  const provider = await plugin.create(await checkSettings(plugin, settings), lent);
+  if ((provider.methods?.length ?? 0) > 0 && provider.exchange === undefined) {
+    throw new Error(`plugin ${plugin.name} lists Authentication Methods but has no exchange`);
+  }
+  return provider;
 }
 
 async function checkSettings<Settings>(plugin: AuthPlugin<Settings>, settings: unknown): Promise<Settings> {
@@ -207,6 +239,19 @@ class Bench {
     const begin = typeof first === "function" ? await first(undefined) : first;
     this.#write(client, asking, connectPacketOf(init, method, begin === undefined ? undefined : bytesOf(begin)));
     return this.#finish(client, asking, method, rest);
+  }
+
+  /** Everybody who is in, one after the other, but for the harness's own observer. */
+  async recheck(): Promise<Readonly<Record<Rejudged, number>>> {
+    const counts: Record<Rejudged, number> = { kept: 0, changed: 0, out: 0, anew: 0, unjudged: 0, gone: 0 };
+    for (const { clientId, principal } of [...this.#broker.principals()]) {
+      if (principal.provider === undefined) continue;
+      const verdict = await this.#authority.recheck({ clientId, principal: { ...principal } });
+      const { nowMs } = this.#services;
+      counts[this.#broker.rejudge(clientId, principal, judgementOf(verdict, principal), nowMs)]++;
+      this.#broker.settle(nowMs);
+    }
+    return counts;
   }
 
   advance(ms: number): void {

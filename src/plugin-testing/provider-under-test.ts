@@ -6,13 +6,24 @@
  */
 
 import { connectRequest } from "../bun/plugin-host.ts";
-import type { ConnectRequest, Exchange, Peer, Provider, Refusal, Verdict } from "../core/gate/provider.ts";
+import type {
+  ConnectRequest,
+  Exchange,
+  Peer,
+  Provider,
+  RecheckRequest,
+  Refusal,
+  Verdict,
+} from "../core/gate/provider.ts";
 import type { AuthHost, AuthRequest } from "../core/ports.ts";
 import type { LentServices } from "./lent-services.ts";
-import { verdictForm } from "./verdict-form.ts";
+import { type Asked, verdictForm } from "./verdict-form.ts";
 
 /** One call of `connect` or `step`; the contract's own bound. */
 const CALL_DEADLINE_MS = 5_000;
+
+/** Exchanges are counted from one. */
+const NO_EXCHANGE = 0;
 
 /** What a provider said when it was asked, before anybody judged it. */
 export interface Said {
@@ -45,7 +56,7 @@ export class ProviderUnderTest implements AuthHost {
   /** The client whose packet is being handled. `undefined`: the harness's own, which may do everything. */
   asking: Asking | undefined;
   readonly #name: string;
-  readonly #provider: Provider;
+  #provider: Provider;
   readonly #services: LentServices;
   readonly #sink: (requestId: number, verdict: Verdict) => void;
   readonly #exchanges = new Map<number, Exchange>();
@@ -97,6 +108,30 @@ export class ProviderUnderTest implements AuthHost {
     }
   }
 
+  /** From now on clients are asked about by this provider. */
+  replace(provider: Provider): void {
+    this.#provider = provider;
+  }
+
+  /** What the provider says of somebody who is in; `undefined` where it cannot judge anew. */
+  async recheck(request: RecheckRequest): Promise<Verdict | undefined> {
+    if (this.#provider.recheck === undefined) return undefined;
+    const abort = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<Said>();
+    const waiting: Waiting = {
+      exchangeId: NO_EXCHANGE,
+      deadlineMs: this.#services.nowMs + CALL_DEADLINE_MS,
+      abort,
+      end: (what) => {
+        this.#waiting.delete(waiting);
+        resolve(what);
+      },
+    };
+    this.#waiting.add(waiting);
+    void recheckDirectly(this.#provider, request, abort.signal).then(waiting.end);
+    return this.#verdictIn(await promise);
+  }
+
   /** When the next call is out of time; Infinity: none waits. */
   get nextDeadlineMs(): number {
     return Math.min(Number.POSITIVE_INFINITY, ...[...this.#waiting].map(({ deadlineMs }) => deadlineMs));
@@ -114,7 +149,7 @@ export class ProviderUnderTest implements AuthHost {
   #call(
     request: AuthRequest,
     asking: Asking,
-    from: "connect" | "step",
+    from: Asked,
     call: (signal: AbortSignal) => unknown,
   ): Verdict | undefined {
     const { id, exchangeId } = request;
@@ -192,7 +227,16 @@ export async function askDirectly(
   }
 }
 
-function said(answer: unknown, from: "connect" | "step"): Said {
+/** Asks a provider that can directly: what it says of somebody who is in. */
+export async function recheckDirectly(provider: Provider, request: RecheckRequest, signal: AbortSignal): Promise<Said> {
+  try {
+    return said(await provider.recheck?.(request, signal), "recheck");
+  } catch (error) {
+    return thrown(error);
+  }
+}
+
+function said(answer: unknown, from: Asked): Said {
   return { answer, threw: false, ...verdictForm(answer, from) };
 }
 

@@ -3,7 +3,7 @@
  * (`invalid`: it refuses the client), and what it would ignore though somebody meant something by it (`odd`).
  */
 import { REFUSALS } from "../bun/verdict-reader.ts";
-import type { Refusal } from "../core/gate/provider.ts";
+import { EVIDENCE_BYTES_MAX, type Refusal } from "../core/gate/provider.ts";
 
 export interface FormComplaints {
   readonly invalid: readonly string[];
@@ -24,7 +24,9 @@ const PRINCIPAL_KEYS = [
   "clientId",
   "sessionExpiryIntervalMax",
   "attributes",
+  "evidence",
   "provider",
+  "generation",
 ];
 const RULE_KEYS = ["on", "filter", "maxQos", "retain", "share"];
 const TIME_MAX = 8.64e15;
@@ -33,8 +35,11 @@ const TELL_CHARACTERS_MAX = 1024;
 
 type Table = Readonly<Record<string, unknown>>;
 
-/** Complaints about what a provider answered, from `connect` or from `Exchange.step`. */
-export function verdictForm(value: unknown, from: "connect" | "step"): FormComplaints {
+/** Which method of a provider answered. */
+export type Asked = "connect" | "step" | "recheck";
+
+/** Complaints about what a provider answered. */
+export function verdictForm(value: unknown, from: Asked): FormComplaints {
   const invalid: string[] = [];
   const odd: string[] = [];
   if (!isTable(value) || typeof value["do"] !== "string" || !Object.hasOwn(KEYS, value["do"])) {
@@ -42,9 +47,10 @@ export function verdictForm(value: unknown, from: "connect" | "step"): FormCompl
   }
   const { do: word } = value;
   odd.push(...strangeKeys(value, KEYS[word as string]!, `the verdict "${word}"`));
-  if (word === "continue" && from === "connect") invalid.push("continue from connect: only an exchange goes on");
+  if (word === "continue" && from !== "step") invalid.push(`continue from ${from}: only an exchange goes on`);
   if (word === "skip" && from === "step") invalid.push("skip from an exchange: the method is this provider's own");
   if (!isBytesOrNothing(value["data"])) invalid.push("data is no Uint8Array");
+  if (value["data"] !== undefined && from === "recheck") odd.push("data from recheck: nobody is there to take it");
   if (word === "refuse") checkRefusal(value, invalid, odd);
   if (word === "accept") checkPrincipal(value["principal"], invalid, odd);
   return { invalid, odd };
@@ -62,7 +68,8 @@ function checkPrincipal(principal: unknown, invalid: string[], odd: string[]): v
     invalid.push("accept without a principal");
     return;
   }
-  const { id, username, expiresAtMs, permissions, clientId, sessionExpiryIntervalMax, attributes } = principal;
+  const { id, username, expiresAtMs, permissions, clientId, sessionExpiryIntervalMax, attributes, evidence } =
+    principal;
   odd.push(...strangeKeys(principal, PRINCIPAL_KEYS, "the principal"));
   if (typeof id !== "string" || id === "") invalid.push("the principal has no id");
   else if (/\p{Cc}/u.test(id)) odd.push("the principal's id has control characters");
@@ -78,6 +85,9 @@ function checkPrincipal(principal: unknown, invalid: string[], odd: string[]): v
   if (attributes !== undefined && !(isTable(attributes) && Object.values(attributes).every(isText))) {
     odd.push("attributes hold something that is no text");
   }
+  if (!isTextOrNothing(evidence)) invalid.push("evidence is no text");
+  else if (Buffer.byteLength(String(evidence ?? "")) > EVIDENCE_BYTES_MAX)
+    invalid.push(`evidence has more than ${EVIDENCE_BYTES_MAX} bytes`);
   checkPermissions(permissions, invalid, odd);
 }
 
