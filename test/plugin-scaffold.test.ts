@@ -15,7 +15,8 @@ test("the plugin and its test pass as they are, and so does the test of plugins/
   symlinkSync(ROOT, join(folder, "node_modules", "rqtt"));
   const files = pluginFiles("front-door", template);
   for (const { path, text } of files) writeFileSync(join(folder, path), text);
-  const example = /^```ts\n([\s\S]*?conformance[\s\S]*?)^```/mu.exec(readText("plugins/README.md"))?.[1];
+  const examples = [...readText("plugins/README.md").matchAll(/^```ts\n([\s\S]*?)^```/gmu)].map(([, text]) => text);
+  const example = examples.find((text) => text?.includes("conformance"));
   writeFileSync(join(folder, "readme.test.ts"), example ?? "");
   const run = Bun.spawn([process.execPath, "test"], { cwd: folder, stdout: "pipe", stderr: "pipe" });
   const output = await new Response(run.stderr).text();
