@@ -5,9 +5,7 @@
  * another. Times are judged as of the moment at which the token was presented, so that settings that stay the same say the same;
  * that it has expired since is for the broker to act on, which knows whether its client is there.
  */
-
-import type { AbortSignalLike } from "../../src/core/gate/provider.ts";
-import { EVIDENCE_BYTES_MAX } from "../../src/core/gate/provider.ts";
+import { type AbortSignalLike, EVIDENCE_BYTES_MAX } from "../../src/core/gate/provider.ts";
 import { processDigest } from "../password/private-digest.ts";
 import type { Claims } from "./claim-path.ts";
 import type { IssuerConfig } from "./issuer-settings.ts";
