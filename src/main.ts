@@ -49,7 +49,11 @@ async function run(config: Config, folder: string): Promise<void> {
   const broker = await start(config, folder, log);
   const admin = await admit(config, folder, broker);
   stopOnSignal(broker, admin, log);
-  process.on("SIGHUP", () => void reload(broker, config, log));
+  // One after the other: the configuration that was read last is the one in force.
+  let reloading: Promise<void> = Promise.resolve();
+  process.on("SIGHUP", () => {
+    reloading = reloading.then(() => reload(broker, config, log));
+  });
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
   console.log(nextSteps(config));
 }
@@ -101,7 +105,7 @@ async function admit({ admin }: Config, folder: string, broker: RunningBroker): 
 /**
  * SIGHUP: the auth chain anew from the same sources. It is replaced completely, or stays as it is; what becomes of clients that
  * are in, `auth.onReload` of the new configuration says. From a chain to none is no way to go: the listeners that are open were
- * allowed because there was one.
+ * allowed because there was one. Resolves when the new chain is on its way; judging everybody may take longer.
  */
 async function reload(broker: RunningBroker, running: Config, log: Log): Promise<void> {
   const again = load();
@@ -116,11 +120,18 @@ async function reload(broker: RunningBroker, running: Config, log: Log): Promise
     }
     const waiting = settingsThatWait(running, config);
     if (waiting.length > 0) log.write("warn", "restart-needed", { settings: waiting.join(", ") });
-    await broker.replacePlugins(await pluginsOf(config, folderOf(again.file)), config.auth.onReload);
-    log.write("info", "auth-reloaded", { providers: broker.providers.length });
+    const plugins = await pluginsOf(config, folderOf(again.file));
+    broker.replacePlugins(plugins, config.auth.onReload).then(
+      () => log.write("info", "auth-reloaded", { providers: broker.providers.length }),
+      (error) => refused(log, error),
+    );
   } catch (error) {
-    log.write("error", "auth-reload-refused", { error: error instanceof Error ? error.message : String(error) });
+    refused(log, error);
   }
+}
+
+function refused(log: Log, error: unknown): void {
+  log.write("error", "auth-reload-refused", { error: error instanceof Error ? error.message : String(error) });
 }
 
 /** Settings that were changed and that only a restart puts in force. */

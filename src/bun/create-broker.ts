@@ -11,6 +11,7 @@ import { readFileSync } from "node:fs";
 import { Broker } from "../core/broker.ts";
 import type { ClientReport } from "../core/client-report.ts";
 import { allowAll } from "../core/gate/allow-all.ts";
+import type { Principal } from "../core/gate/provider.ts";
 import {
   type BrokerConfig,
   type Capabilities,
@@ -237,9 +238,17 @@ function replacer({ broker, turn, host, chainOptions, isClosed }: Replaceable) {
     const chain = await createChain(plugins, chainOptions);
     if (isClosed()) return () => closeChain(chain, chainOptions.log);
     const replaced = host.replace(chain, onReload === "recheck" ? sessions : undefined);
-    if (onReload === "drop") broker.drop(() => true, "the auth configuration was replaced", false, nowMs());
     turn.schedule();
-    return () => replaced;
+    if (onReload !== "drop") return () => replaced;
+    const generation = chain[0]?.generation ?? Number.POSITIVE_INFINITY;
+    const dropEarlier = (): void => {
+      const isEarlier = (principal: Principal): boolean => (principal.generation ?? 0) < generation;
+      broker.drop(isEarlier, "the auth configuration was replaced", false, nowMs());
+      turn.schedule();
+    };
+    dropEarlier();
+    // Logins that were under way have been let in by the old chain meanwhile.
+    return () => replaced.then(dropEarlier);
   };
   let last: Promise<unknown> = Promise.resolve();
   return async (plugins: readonly PluginUse[], onReload: OnReload): Promise<void> => {

@@ -365,7 +365,8 @@ describe("meanwhile", () => {
     expect(broker.report("anna")?.allow).toEqual(both("a"));
   });
 
-  test("a login that the old chain has begun is judged by the new one when it has ended", async () => {
+  /** A broker with a client that is in, and one whose login the old chain has begun and not ended. */
+  async function withLateLogin() {
     const gate = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
     const broker = await start({
@@ -379,6 +380,23 @@ describe("meanwhile", () => {
     const early = await enter(broker, "early");
     const late = join(broker, "late", { username: "late" });
     await begun.promise;
+    return { broker, early, late, gate };
+  }
+
+  test("drop disconnects those too whose login the old chain had begun", async () => {
+    const { broker, early, late, gate } = await withLateLogin();
+    const replaced = broker.replacePlugins(chainOf(everybody()), "drop");
+    expect(await early.closed).toBe(0x87);
+    await enter(broker, "new");
+    gate.resolve();
+    expect(await late.next()).toMatchObject({ type: "connack", reasonCode: 0 });
+    expect(await late.next()).toMatchObject({ type: "disconnect", reasonCode: 0x87 });
+    await replaced;
+    expect(broker.report("new")?.connected).toBe(true);
+  });
+
+  test("a login that the old chain has begun is judged by the new one when it has ended", async () => {
+    const { broker, early, late, gate } = await withLateLogin();
     const replaced = broker.replacePlugins(chainOf(judging(() => ({ do: "refuse", because: "banned", log: "gone" }))));
     // Everybody who is there has been judged by then.
     expect(await early.closed).toBe(0x87);
