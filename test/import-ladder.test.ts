@@ -32,15 +32,16 @@ function importsOf({ source, code, names }: SourceText): Import[] {
 }
 
 const STAGES = ["gate", "router", "delivery"];
-const BELOW_STAGES = ["codec", "foundation", "session", "connection"];
+const BELOW_STAGES = ["codec", "foundation", "store", "session", "connection"];
 const CORE = [...BELOW_STAGES, ...STAGES, "state", "handle", "broker"];
 
 /** What each rung may import besides itself. */
 const LADDER: Readonly<Record<string, readonly string[]>> = {
   codec: [],
   foundation: ["codec"],
-  session: ["codec", "foundation"],
-  connection: ["codec", "foundation", "session"],
+  store: ["codec", "foundation"],
+  session: ["codec", "foundation", "store"],
+  connection: ["codec", "foundation", "store", "session"],
   gate: BELOW_STAGES,
   router: BELOW_STAGES,
   delivery: BELOW_STAGES,
@@ -63,6 +64,8 @@ const FOUNDATION = [
   "limits.ts",
   "ports.ts",
   "statistics.ts",
+  "store/store-engine.ts",
+  "store/store-record.ts",
   "gate/provider.ts",
 ];
 

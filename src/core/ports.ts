@@ -6,6 +6,7 @@
  */
 import type { QoS } from "./codec/packet.ts";
 import type { PeerCertificate, Principal, UpgradeRequest, Verdict } from "./gate/provider.ts";
+import type { Durability } from "./store/store-engine.ts";
 
 /** One Network Connection, as far as the core knows it. */
 export interface Wire {
@@ -79,8 +80,24 @@ export interface Ids {
   seed(): number;
 }
 
+/**
+ * Where Session State and retained messages outlive the broker; store/store-engine.ts says what is done with the records.
+ * Both calls are answered by inputs of the broker, in the order of the calls.
+ */
+export interface Store {
+  /**
+   * Takes a turn's records, which are the store's from now on. Later `committed(ticket)`, when they and everything before
+   * them will survive what `durability` names.
+   */
+  commit(records: Uint8Array<ArrayBuffer>, ticket: number, durability: Durability): void;
+  /** Asks for waiting messages of a session, as `StoreEngine.page`; later `paged(request, records)`. */
+  page(request: number, sessionNumber: number, afterSequence: number, messagesMax: number, bytesMax: number): void;
+}
+
 export interface Ports {
   readonly auth: AuthHost;
   readonly log: Log;
   readonly ids: Ids;
+  /** Without one nothing outlives the broker. */
+  readonly store?: Store | undefined;
 }
