@@ -155,6 +155,7 @@ const LIMITS: Table<Limits> = {
   outboundHighWaterBytes: bytes(defaults.outboundHighWaterBytes, 1, BYTES_MAX, "unread bytes at which deliveries wait"),
   outboundLowWaterBytes: bytes(defaults.outboundLowWaterBytes, 0, BYTES_MAX, "unread bytes at which they go on"),
   offlineSessionsMax: count(defaults.offlineSessionsMax, 0, COUNT_MAX, "sessions kept without a connection"),
+  storeBacklogBytesMax: bytes(defaults.storeBacklogBytesMax, 1, BYTES_MAX, "bytes that wait for the disk"),
   retainedMessagesMax: count(defaults.retainedMessagesMax, 0, COUNT_MAX, "retained messages"),
   retainedBytesMax: bytes(defaults.retainedBytesMax, 0, BYTES_MAX, "bytes of retained messages"),
 };

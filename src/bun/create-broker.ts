@@ -21,6 +21,7 @@ import {
 } from "../core/limits.ts";
 import type { Log } from "../core/ports.ts";
 import type { Statistics } from "../core/statistics.ts";
+import type { Durability } from "../core/store/store-engine.ts";
 import {
   LISTENER_KEYS,
   type Listener,
@@ -59,6 +60,8 @@ export interface CreateBrokerOptions {
   readonly version?: string;
   /** Who decides about clients: plugins, asked in this order. Default: everybody may do everything, whatever the listener. */
   readonly plugins?: readonly PluginUse[];
+  /** What acknowledgements promise where there is a store: to survive a power failure (default), kill -9, or neither. */
+  readonly durability?: Durability;
   /** Topic Filters that nobody may publish or subscribe to, whatever a plugin allows. */
   readonly ceiling?: readonly string[];
   /** What a refused PUBLISH does to its client beside the reason code: nothing (default), or the end of its connection. */
@@ -139,6 +142,7 @@ function configOf(options: CreateBrokerOptions, listeners: readonly ReadyListene
     limits: withinDescriptors({ ...DEFAULT_BROKER_CONFIG.limits, ...options.limits }, descriptorsEach),
     capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     queueOverflow: options.queueOverflow ?? DEFAULT_BROKER_CONFIG.queueOverflow,
+    durability: options.durability ?? DEFAULT_BROKER_CONFIG.durability,
     ceiling: { deny: (options.ceiling ?? []).map((filter) => ({ on: "both", filter })) },
     denyAction: options.denyAction ?? DEFAULT_BROKER_CONFIG.denyAction,
     sysIntervalMs: options.sysIntervalMs ?? DEFAULT_BROKER_CONFIG.sysIntervalMs,

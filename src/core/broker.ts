@@ -13,15 +13,16 @@ import { type ClientReport, reportClient } from "./client-report.ts";
 import { Framer } from "./codec/framer.ts";
 import { PACKET_TYPE_NAMES, PacketType } from "./codec/packet-type.ts";
 import { malformed, PeerError, protocolError } from "./codec/peer-error.ts";
-import { ReasonCode, reasonCodeName } from "./codec/reason-code.ts";
+import { ReasonCode } from "./codec/reason-code.ts";
 import { Connection, ConnectionState } from "./connection/connection.ts";
 import type { Principal, Verdict } from "./gate/provider.ts";
-import { disconnect, refuse, sayGoodbye } from "./handle/answer.ts";
+import { sayGoodbye } from "./handle/answer.ts";
 import { handleAuth } from "./handle/auth.ts";
 import { endConnection } from "./handle/closed.ts";
 import { handleConnect } from "./handle/connect.ts";
 import { handleDisconnect } from "./handle/disconnect.ts";
 import { handleDue } from "./handle/due.ts";
+import { failConnection, reportBug } from "./handle/failure.ts";
 import { handlePingreq } from "./handle/pingreq.ts";
 import { finishQos1, handlePuback } from "./handle/puback.ts";
 import { handlePubcomp } from "./handle/pubcomp.ts";
@@ -30,6 +31,7 @@ import { handlePubrec } from "./handle/pubrec.ts";
 import { handlePubrel } from "./handle/pubrel.ts";
 import { type Judgement, type Rejudged, rejudge, type SessionPrincipal, sessionPrincipals } from "./handle/rejudge.ts";
 import { dropPrincipals } from "./handle/revoke.ts";
+import { awaitStore, Restoration, takeCommitted } from "./handle/stored.ts";
 import { handleSubscribe } from "./handle/subscribe.ts";
 import { publishStatistics } from "./handle/sys.ts";
 import { handleUnsubscribe } from "./handle/unsubscribe.ts";
@@ -82,6 +84,7 @@ export class Broker {
     const { limits } = state.config;
     state.nowMs = nowMs;
     const connection = new Connection(wire, new Framer(limits.connectBytesMax), nowMs);
+    connection.durability = wire.durability ?? state.config.durability;
     const strangers = state.strangersByAddress.get(wire.remoteAddress) ?? 0;
     const isFull =
       state.connections.size >= limits.connectionsMax ||
@@ -113,7 +116,7 @@ export class Broker {
       if (connection.state === ConnectionState.AwaitVerdict) this.#hold(connection, bytes.slice(), false);
       else this.#run(connection, bytes);
     } catch (error) {
-      this.#fail(connection, error);
+      failConnection(this.#state, connection, error);
     }
   }
 
@@ -124,9 +127,10 @@ export class Broker {
     if (!connection.congested) return;
     // Its input is paused, PINGREQ with it: a slow reader that reads is alive.
     connection.lastReceivedMs = nowMs;
-    if (backlogBytes > state.config.limits.outboundLowWaterBytes) return;
+    if (backlogBytes + connection.withheldBytes > state.config.limits.outboundLowWaterBytes) return;
     connection.congested = false;
-    if (connection.state !== ConnectionState.AwaitVerdict) connection.wire.resume();
+    const isPaused = connection.state === ConnectionState.AwaitVerdict || state.awaitingStore.has(connection);
+    if (!isPaused) connection.wire.resume();
     if (connection.session !== null) this.#pump(connection.session);
   }
 
@@ -136,7 +140,7 @@ export class Broker {
     try {
       this.#state.outbound.pump(session, this.#state.nowMs);
     } catch (error) {
-      this.#fail(connection, error);
+      failConnection(this.#state, connection, error);
     }
   }
 
@@ -145,10 +149,12 @@ export class Broker {
     const state = this.#state;
     state.nowMs = nowMs;
     state.connections.delete(connection);
+    state.awaitingStore.delete(connection);
+    state.outboxes.forget(connection);
     try {
       endConnection(state, connection, true);
     } catch (error) {
-      this.#report(connection, error);
+      reportBug(this.#state, connection, error);
     }
   }
 
@@ -159,11 +165,38 @@ export class Broker {
     const waiting = state.awaitingVerdict.get(requestId);
     if (waiting === undefined) return;
     try {
+      const { changes } = state.journal;
       takeVerdict(state, requestId, verdict);
+      if (state.journal.changes !== changes) state.outboxes.hold(waiting);
       this.#release(waiting);
     } catch (error) {
-      this.#fail(waiting, error);
+      failConnection(this.#state, waiting, error);
     }
+  }
+
+  /** What the store gives back at the start goes into this, before any other input; then `finish`. */
+  restore(nowMs: number): Restoration {
+    this.#state.nowMs = nowMs;
+    return new Restoration(this.#state);
+  }
+
+  /** The store has this batch, and all before it. */
+  committed(ticket: number, nowMs: number): void {
+    this.#state.nowMs = nowMs;
+    for (const connection of takeCommitted(this.#state, ticket)) this.drained(connection, 0, nowMs);
+  }
+
+  /** The store has read what was asked for. */
+  paged(request: number, records: Uint8Array, nowMs: number): void {
+    this.#state.nowMs = nowMs;
+    const session = this.#state.outbound.tails.take(request, records);
+    if (session !== undefined) this.#pump(session);
+  }
+
+  /** Whether the disk has no room for more: what would have to be stored is refused with 0x97, all else goes on. */
+  storeSpace(isFull: boolean, nowMs: number): void {
+    this.#state.nowMs = nowMs;
+    this.#state.journal.isFull = isFull;
   }
 
   /**
@@ -211,6 +244,8 @@ export class Broker {
   settle(nowMs: number): number {
     const state = this.#state;
     state.nowMs = nowMs;
+    // The store begins before the sockets are written to.
+    state.journal.endTurn();
     state.outboxes.flush();
     // A search that was put down goes on in the next turn, which may come at once.
     return state.outbound.endTurn() ? nowMs : state.deadlines.nextAtMs;
@@ -241,9 +276,17 @@ export class Broker {
     }
     framer.feed(bytes);
     let packets = 0;
+    const { journal } = state;
+    const changesBefore = journal.changes;
+    let { changes } = journal;
     while (framer.next()) {
       packets++;
       this.#dispatch(connection);
+      // What it is told about this packet waits for what the packet has changed.
+      if (journal.changes !== changes) {
+        state.outboxes.hold(connection);
+        changes = journal.changes;
+      }
       if (connection.state === ConnectionState.Closed) break;
       if (connection.state === ConnectionState.AwaitVerdict) {
         this.#hold(connection, framer.takeUnread(), true);
@@ -251,6 +294,7 @@ export class Broker {
       }
     }
     framer.release();
+    if (changes !== changesBefore) awaitStore(state, connection);
     if (packets === 0) return;
     state.statistics.packetsReceived += packets;
     connection.lastReceivedMs = state.nowMs;
@@ -353,42 +397,8 @@ export class Broker {
       if (chunks.length === 0) connection.held = null;
       this.#run(connection, chunk);
     }
-    if (!isWaiting(connection) && !connection.congested) connection.wire.resume();
-  }
-
-  /** The one place where a peer's mistake is caught: one log line, the right answer, the end of the connection. */
-  #fail(connection: Connection, error: unknown): void {
-    const state = this.#state;
-    if (!(error instanceof PeerError)) {
-      this.#report(connection, error);
-      this.#answerFailure(connection, ReasonCode.ImplementationSpecificError, undefined);
-      return;
-    }
-    state.statistics.peerErrors++;
-    state.ports.log.write("warn", "peer-error", {
-      clientId: connection.session?.clientId ?? connection.connect?.clientId ?? "",
-      remoteAddress: connection.wire.remoteAddress,
-      reasonCode: error.reasonCode,
-      reason: reasonCodeName(error.reasonCode),
-      statement: error.statement,
-      found: error.message,
-    });
-    this.#answerFailure(connection, error.reasonCode, `${error.message} (${error.statement})`);
-  }
-
-  #answerFailure(connection: Connection, reasonCode: number, reasonString: string | undefined): void {
-    connection.framer.release();
-    try {
-      if (connection.state === ConnectionState.Connected) disconnect(this.#state, connection, reasonCode, reasonString);
-      else refuse(this.#state, connection, reasonCode, reasonString);
-    } catch (error) {
-      this.#report(connection, error);
-    }
-  }
-
-  #report(connection: Connection, error: unknown): void {
-    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#state.ports.log.write("error", "bug", { remoteAddress: connection.wire.remoteAddress, error: stack });
+    if (isWaiting(connection) || connection.congested || this.#state.awaitingStore.has(connection)) return;
+    connection.wire.resume();
   }
 }
 

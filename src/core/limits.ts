@@ -5,6 +5,7 @@
  * Numbers that the specification lets a server announce (CONNACK properties) are under `Capabilities`.
  */
 import type { RuleSet } from "./gate/provider.ts";
+import type { Durability } from "./store/store-engine.ts";
 
 /** Filters that nobody may publish or subscribe to. */
 export type Ceiling = Required<Pick<RuleSet, "deny">>;
@@ -59,6 +60,8 @@ export interface Limits {
   readonly outboundLowWaterBytes: number;
   /** Sessions kept without a connection. Over it: the one that has been away longest is ended. */
   readonly offlineSessionsMax: number;
+  /** Bytes that the store has not confirmed. Over it: whoever adds to them is not read from until they are half. */
+  readonly storeBacklogBytesMax: number;
   /** Retained messages. Over it: 0x97 for a new topic. */
   readonly retainedMessagesMax: number;
   /** Memory that retained messages may take: their bytes, and 200 a level of the Topic Name. Over it: 0x97. */
@@ -110,6 +113,7 @@ export const DEFAULT_LIMITS: Limits = {
   outboundHighWaterBytes: 1024 * 1024,
   outboundLowWaterBytes: 256 * 1024,
   offlineSessionsMax: 1_000_000,
+  storeBacklogBytesMax: 64 * 1024 * 1024,
   retainedMessagesMax: 1_000_000,
   retainedBytesMax: 1024 * 1024 * 1024,
 };
@@ -131,6 +135,8 @@ export interface BrokerConfig {
   readonly limits: Limits;
   readonly capabilities: Capabilities;
   readonly queueOverflow: QueueOverflow;
+  /** What acknowledgements promise where there is a store and a listener says nothing else. */
+  readonly durability: Durability;
   /** Rules denied to everybody, whatever a provider allows. */
   readonly ceiling: Ceiling;
   /** What a refused PUBLISH does to its client: nothing but a reason code, or the end of its connection. */
@@ -145,6 +151,7 @@ export const DEFAULT_BROKER_CONFIG: BrokerConfig = {
   limits: DEFAULT_LIMITS,
   capabilities: DEFAULT_CAPABILITIES,
   queueOverflow: "drop-newest",
+  durability: "fsync",
   ceiling: { deny: [] },
   denyAction: "ignore",
   sysIntervalMs: 10_000,

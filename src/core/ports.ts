@@ -18,6 +18,8 @@ export interface Wire {
   readonly certificate?: PeerCertificate | undefined;
   /** What a WebSocket client's upgrade request said. */
   readonly upgrade?: UpgradeRequest | undefined;
+  /** What acknowledgements promise on its listener; without it, what they promise everywhere. */
+  readonly durability?: Durability | undefined;
   /**
    * Takes MQTT bytes for the peer. The view dies when the call returns, unless they are `lasting`: then nobody changes them
    * any more, and they may be kept as they are. Answers the bytes that the peer has not taken yet, these and earlier ones; a

@@ -16,6 +16,7 @@ import type { Ports } from "./ports.ts";
 import { RetainedStore } from "./router/retained.ts";
 import { Router } from "./router/router.ts";
 import { TopicTable } from "./router/topic-table.ts";
+import { Journal } from "./session/journal.ts";
 import type { Session } from "./session/session.ts";
 import { Statistics } from "./statistics.ts";
 
@@ -36,6 +37,10 @@ export class BrokerState {
   readonly topics: TopicTable;
   readonly router: Router;
   readonly retained = new RetainedStore();
+  /** What is to outlive the process. */
+  readonly journal: Journal;
+  /** Connections that are not read from until the store has caught up. */
+  readonly awaitingStore = new Set<Connection>();
   readonly outboxes: Outboxes;
   readonly outbound: Outbound;
   /** Connections whose verdict is awaited, by request id. */
@@ -70,8 +75,9 @@ export class BrokerState {
     this.nowMs = nowMs;
     this.topics = new TopicTable(limits.topicLevelsMax);
     this.router = new Router(limits.topicLevelsMax, ports.ids.seed(), () => this.topics.forgetRoutes());
-    this.outboxes = new Outboxes(limits, this.statistics);
-    this.outbound = new Outbound(config, this.outboxes, this.statistics);
+    this.journal = new Journal(ports.store, this);
+    this.outboxes = new Outboxes(limits, this.statistics, this.journal);
+    this.outbound = new Outbound(config, this.outboxes, this.journal, this.statistics, this.topics);
     this.reader.userPropertiesMax = limits.userPropertiesMax;
     this.reader.filtersMax = limits.filtersPerPacketMax;
     this.publishView.reader.userPropertiesMax = limits.userPropertiesMax;

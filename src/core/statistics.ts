@@ -24,6 +24,8 @@ export class Statistics {
     notAuthorized: 0,
     /** No room for another retained message. */
     retainedFull: 0,
+    /** It would have to be stored, and the disk is nearly full. */
+    diskFull: 0,
     /** Waiting for a session that ended. */
     sessionEnded: 0,
   };

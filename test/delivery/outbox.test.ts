@@ -5,6 +5,7 @@ import { Connection } from "../../src/core/connection/connection.ts";
 import { Outboxes } from "../../src/core/delivery/outbox.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { Wire } from "../../src/core/ports.ts";
+import { Journal } from "../../src/core/session/journal.ts";
 import { Statistics } from "../../src/core/statistics.ts";
 import { ownedMessage } from "../support/owned-message.ts";
 
@@ -44,7 +45,8 @@ class NotedWire implements Wire {
 
 function setUp(limits: Partial<Limits> = {}) {
   const statistics = new Statistics();
-  const outboxes = new Outboxes({ ...DEFAULT_LIMITS, ...limits }, statistics);
+  const journal = new Journal(undefined, { nowMs: 0 });
+  const outboxes = new Outboxes({ ...DEFAULT_LIMITS, ...limits }, statistics, journal);
   const connect = () => {
     const wire = new NotedWire();
     return { wire, connection: new Connection(wire, new Framer(KB), 0) };

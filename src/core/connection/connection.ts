@@ -27,10 +27,21 @@ import type { Principal } from "../gate/provider.ts";
 import type { Wire } from "../ports.ts";
 import type { Topic } from "../router/topic-table.ts";
 import type { Session } from "../session/session.ts";
+import type { Durability } from "../store/store-engine.ts";
 import type { InboundAliases, OutboundAliases } from "./topic-alias.ts";
 
 export const ConnectionState = { AwaitConnect: 0, AwaitVerdict: 1, AwaitAuth: 2, Connected: 3, Closed: 4 } as const;
 export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
+
+/** Bytes that leave, or a close that happens, when the store has what they speak of. */
+export interface Withheld {
+  readonly ticket: number;
+  readonly bytes: Uint8Array;
+  /** Nobody changes them any more. */
+  readonly lasting: boolean;
+  /** -1: the connection stays. */
+  readonly closeReason: number;
+}
 
 export class Connection {
   readonly wire: Wire;
@@ -65,6 +76,13 @@ export class Connection {
   wantsProblemInformation = true;
   /** Packets of this turn; lent by the outboxes while there are any. */
   outbox: Writer | null = null;
+  /** What the client's acknowledgements promise. */
+  durability: Durability = "memory";
+  /** What is written from now on waits until the store has this ticket. */
+  awaitedTicket = 0;
+  /** Output that waits for the store, oldest first. */
+  withheld: Withheld[] | null = null;
+  withheldBytes = 0;
   /** Set from the high water mark down to the low one. */
   congested = false;
   /** Set when the transport is to be closed once this turn's packets are written. */

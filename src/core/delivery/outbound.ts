@@ -11,12 +11,14 @@ import { writePubrel } from "../codec/pubrel.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { BrokerConfig } from "../limits.ts";
 import { Delivery, DeliveryState } from "../session/inflight.ts";
+import type { Journal } from "../session/journal.ts";
 import type { Session } from "../session/session.ts";
 import type { Receiver } from "../session/subscription.ts";
 import type { Statistics } from "../statistics.ts";
 import { Frames } from "./frames.ts";
 import type { Outboxes } from "./outbox.ts";
 import { own } from "./own.ts";
+import { Tails, type TopicNames } from "./tail.ts";
 
 const NO_BYTES = new Uint8Array(0);
 const NO_SESSIONS: Session[] = [];
@@ -33,15 +35,26 @@ export class Outbound {
   readonly #config: BrokerConfig;
   readonly #outboxes: Outboxes;
   readonly #statistics: Statistics;
+  readonly #journal: Journal;
   readonly #frames = new Frames();
+  /** What of the queues is in the store alone. */
+  readonly tails: Tails;
   #searchStepsLeft = SEARCH_STEPS_PER_TURN;
   readonly #unfinished = new Set<Session>();
   readonly #hop: HopProperties = { messageExpiryInterval: -1, topicAlias: 0, subscriptionIdentifiers: null };
 
-  constructor(config: BrokerConfig, outboxes: Outboxes, statistics: Statistics) {
+  constructor(
+    config: BrokerConfig,
+    outboxes: Outboxes,
+    journal: Journal,
+    statistics: Statistics,
+    topicNames: TopicNames,
+  ) {
     this.#config = config;
     this.#outboxes = outboxes;
+    this.#journal = journal;
     this.#statistics = statistics;
+    this.tails = new Tails(journal, statistics, topicNames);
   }
 
   /** Until `endFanOut`, one message goes to many receivers: it is encoded once per layout. */
@@ -79,7 +92,8 @@ export class Outbound {
       session.queuedBytes < this.#config.limits.queueBytesMax
     ) {
       session.queuedBytes += delivery.message.sizeBytes;
-      this.#sendFirst(connection, session, delivery, nowMs);
+      const isSent = this.#sendFirst(connection, session, delivery, nowMs);
+      if (isSent && session.storeNumber !== 0 && !this.#journal.isFull) this.#journal.queued(session, delivery);
       return Outcome.Taken;
     }
     return this.#enqueue(session, delivery, nowMs);
@@ -112,43 +126,72 @@ export class Outbound {
   #enqueue(session: Session, delivery: Delivery, nowMs: number): Outcome {
     const { limits, queueOverflow } = this.#config;
     const size = delivery.message.sizeBytes;
+    if (session.storeNumber !== 0 && this.#journal.isFull) {
+      this.#statistics.dropped.diskFull++;
+      session.droppedMessages++;
+      return Outcome.Refused;
+    }
     const isFull = (): boolean =>
       session.queueLength >= limits.queueMessagesMax || session.queuedBytes + size > limits.queueBytesMax;
     if (isFull()) this.#dropExpired(session, nowMs);
     // What would not fit even into an empty queue displaces nobody.
-    const fits = session.queuedBytes - (session.queue?.bytes ?? 0) + size <= limits.queueBytesMax;
+    const waitingBytes = (session.queue?.bytes ?? 0) + session.tailBytes;
+    const fits = session.queuedBytes - waitingBytes + size <= limits.queueBytesMax;
     while (isFull()) {
-      const oldest = queueOverflow === "drop-oldest" && fits ? session.queue?.shift() : undefined;
+      const gives = queueOverflow === "drop-oldest" && fits && this.#dropOldest(session);
       this.#statistics.dropped.queueFull++;
       session.droppedMessages++;
-      if (oldest === undefined) return Outcome.Refused;
-      session.queuedBytes -= oldest.message.sizeBytes;
+      if (!gives) return Outcome.Refused;
     }
-    session.enqueue(delivery);
+    const isForStore = this.tails.takes(session, delivery);
+    this.#journal.queued(session, delivery);
+    if (isForStore) this.tails.add(session, delivery);
+    else session.enqueue(delivery);
     return Outcome.Taken;
+  }
+
+  /** The oldest message that waits gives up its place; answers false where there is none. */
+  #dropOldest(session: Session): boolean {
+    const oldest = session.queue?.shift();
+    if (oldest !== undefined) this.discard(session, oldest);
+    else if (session.tailCount > 0) this.tails.dropOldest(session);
+    else return false;
+    return true;
+  }
+
+  /** A message that was taken out of the queue is not going to be sent. */
+  discard(session: Session, delivery: Delivery): void {
+    session.queuedBytes -= delivery.message.sizeBytes;
+    this.#journal.dequeued(session, delivery);
   }
 
   /** Expired messages give their places back; looked for only when there are some. */
   #dropExpired(session: Session, nowMs: number): void {
     const { queue } = session;
     if (queue === null || queue.nextExpiryMs > nowMs) return;
-    for (const { message } of queue.extract((delivery) => delivery.message.expiresAtMs <= nowMs)) {
-      session.queuedBytes -= message.sizeBytes;
+    for (const expired of queue.extract((delivery) => delivery.message.expiresAtMs <= nowMs)) {
+      this.discard(session, expired);
       this.#statistics.dropped.expired++;
     }
   }
 
-  /** First sending of a delivery whose bytes are counted: DUP 0, a new Packet Identifier. */
-  #sendFirst(connection: Connection, session: Session, delivery: Delivery, nowMs: number): void {
+  /** First sending of a delivery whose bytes are counted: a new Packet Identifier. Answers false where it does not fit. */
+  #sendFirst(connection: Connection, session: Session, delivery: Delivery, nowMs: number): boolean {
     session.inflight.add(delivery);
     delivery.state = delivery.qos === 1 ? DeliveryState.AwaitPuback : DeliveryState.AwaitPubrec;
-    if (!this.#writeDelivery(connection, delivery, false, nowMs)) {
+    if (delivery.qos === 2 && session.storeNumber !== 0) {
+      // Forgotten, it would be sent again under another identifier, and come twice.
+      this.#outboxes.hold(connection);
+      this.#journal.progress(session, delivery);
+    }
+    if (!this.#writeDelivery(connection, delivery, delivery.mayBeRepeated, nowMs)) {
       // [MQTT-3.1.2-25]: too large for this client counts as delivered.
       this.finish(session, delivery);
-      return;
+      return false;
     }
     delivery.sent = true;
     session.sentCount++;
+    return true;
   }
 
   #writeDelivery(connection: Connection, delivery: Delivery, dup: boolean, nowMs: number): boolean {
@@ -208,6 +251,7 @@ export class Outbound {
   finish(session: Session, delivery: Delivery): void {
     session.inflight.remove(delivery);
     session.queuedBytes -= delivery.message.sizeBytes;
+    if (delivery.storeSequence !== 0) this.#journal.dequeued(session, delivery);
     if (delivery.sent) {
       delivery.sent = false;
       session.sentCount--;
@@ -235,6 +279,7 @@ export class Outbound {
     if (session.resend !== null && !this.#pumpResend(connection, session, nowMs)) return;
     if (session.replays !== null && !this.#pumpReplays(connection, session, nowMs)) return;
     if (session.queue !== null) this.#pumpQueue(connection, session, nowMs);
+    if (session.tailCount > 0) this.tails.refill(session, connection);
   }
 
   #isOpen(connection: Connection, session: Session): boolean {
@@ -281,10 +326,10 @@ export class Outbound {
       const { message } = delivery;
       if (message.expiresAtMs <= nowMs) {
         // [MQTT-3.3.2-5]
-        session.queuedBytes -= message.sizeBytes;
+        this.discard(session, delivery);
         this.#statistics.dropped.expired++;
       } else if (session.grant.deniesDeliveries && !session.grant.mayReceive(message.topicName.text)) {
-        session.queuedBytes -= message.sizeBytes;
+        this.discard(session, delivery);
         this.#statistics.dropped.notAuthorized++;
       } else {
         this.#sendFirst(connection, session, delivery, nowMs);
@@ -345,6 +390,8 @@ export class Outbound {
       return;
     }
     session.queuedBytes += message.sizeBytes;
-    this.#sendFirst(connection, session, new Delivery(message, qos, true, subscriptionIdentifiers, null), nowMs);
+    const delivery = new Delivery(message, qos, true, subscriptionIdentifiers, null);
+    const isSent = this.#sendFirst(connection, session, delivery, nowMs);
+    if (isSent && session.storeNumber !== 0) this.#journal.queued(session, delivery);
   }
 }

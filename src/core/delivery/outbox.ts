@@ -7,8 +7,9 @@
 import type { ApplicationMessage } from "../application-message.ts";
 import { ReasonCode } from "../codec/reason-code.ts";
 import { Writer } from "../codec/writer.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection, Withheld } from "../connection/connection.ts";
 import type { Limits } from "../limits.ts";
+import type { Journal } from "../session/journal.ts";
 import type { Statistics } from "../statistics.ts";
 
 /** Written early once a turn has gathered this much for one connection, or what its high water mark allows. */
@@ -18,6 +19,7 @@ const WRITER_BYTES_FIRST = 4 * 1024;
 const WRITER_BYTES_KEPT_MAX = 256 * 1024;
 /** Capacity of all writers kept for the next turn. */
 const FREE_BYTES_MAX = 16 * 1024 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 export class Outboxes {
   readonly #limits: Limits;
@@ -26,9 +28,13 @@ export class Outboxes {
   readonly #free: Writer[] = [];
   #freeBytes = 0;
   #waiting: Connection[] = [];
+  readonly #journal: Journal;
+  /** Connections with output that waits for the store. */
+  readonly #withholding = new Set<Connection>();
 
-  constructor(limits: Limits, statistics: Statistics) {
+  constructor(limits: Limits, statistics: Statistics, journal: Journal) {
     this.#limits = limits;
+    this.#journal = journal;
     this.#statistics = statistics;
     this.#flushBytes = Math.min(FLUSH_BYTES_MAX, limits.outboundHighWaterBytes);
   }
@@ -91,11 +97,71 @@ export class Outboxes {
     if (connection.closeReason !== -1) {
       const reasonCode = connection.closeReason;
       connection.closeReason = -1;
-      try {
-        connection.wire.close(reasonCode);
-      } catch {
-        // As above: its transport is broken, nobody else's is.
-      }
+      if (this.#mustWait(connection)) this.#withhold(connection, NO_BYTES, true, reasonCode);
+      else this.#close(connection, reasonCode);
+    }
+  }
+
+  /** What the connection is told from now on waits for this turn's records: it speaks of them. */
+  hold(connection: Connection): void {
+    if (connection.durability === "memory") return;
+    connection.awaitedTicket = this.#journal.ticket;
+    this.#journal.demand(connection.durability);
+  }
+
+  /** The store has got further: sends what waited for it. Answers the connections that can go on, as after a drain. */
+  release(): Connection[] {
+    const relieved: Connection[] = [];
+    for (const connection of this.#withholding) {
+      const backlog = this.#releaseOne(connection);
+      if (connection.withheld === null) this.#withholding.delete(connection);
+      const isLow = backlog + connection.withheldBytes <= this.#limits.outboundLowWaterBytes;
+      if (connection.congested && isLow) relieved.push(connection);
+    }
+    return relieved;
+  }
+
+  /** The connection is gone: nobody waits for what was withheld from it. */
+  forget(connection: Connection): void {
+    if (!this.#withholding.delete(connection)) return;
+    connection.withheld = null;
+    connection.withheldBytes = 0;
+  }
+
+  #mustWait(connection: Connection): boolean {
+    return connection.withheld !== null || connection.awaitedTicket > this.#journal.committedTicket;
+  }
+
+  #withhold(connection: Connection, bytes: Uint8Array, lasting: boolean, closeReason: number): void {
+    connection.withheld ??= [];
+    connection.withheld.push({ ticket: connection.awaitedTicket, bytes, lasting, closeReason });
+    connection.withheldBytes += bytes.length;
+    this.#withholding.add(connection);
+  }
+
+  /** Sends what need not wait any longer; answers the transport's backlog. */
+  #releaseOne(connection: Connection): number {
+    const withheld = connection.withheld ?? [];
+    const isDue = ({ ticket }: Withheld): boolean => ticket <= this.#journal.committedTicket;
+    let backlog = 0;
+    let count = 0;
+    for (; count < withheld.length && isDue(withheld[count]!); count++) {
+      const { bytes, lasting, closeReason } = withheld[count]!;
+      connection.withheldBytes -= bytes.length;
+      if (bytes.length > 0) backlog = this.#give(connection, bytes, lasting);
+      if (closeReason !== -1) this.#close(connection, closeReason);
+    }
+    connection.withheld = count === withheld.length ? null : withheld.slice(count);
+    // A transport that failed is closed at the end of the turn.
+    if (connection.closeReason !== -1) this.writer(connection);
+    return backlog;
+  }
+
+  #close(connection: Connection, reasonCode: number): void {
+    try {
+      connection.wire.close(reasonCode);
+    } catch {
+      // As below: its transport is broken, nobody else's is.
     }
   }
 
@@ -105,13 +171,25 @@ export class Outboxes {
     outbox.clear();
   }
 
-  /** A wire must not throw; one that does all the same harms neither whoever publishes nor the other receivers. */
   #pass(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
+    if (this.#mustWait(connection)) {
+      this.#withhold(connection, lasting ? bytes : bytes.slice(), true, -1);
+      this.#note(connection, connection.withheldBytes);
+    } else {
+      this.#give(connection, bytes, lasting);
+    }
+  }
+
+  /** A wire must not throw; one that does all the same harms neither whoever publishes nor the other receivers. */
+  #give(connection: Connection, bytes: Uint8Array, lasting: boolean): number {
     try {
-      this.#note(connection, connection.wire.send(bytes, lasting));
+      const backlog = connection.wire.send(bytes, lasting);
+      this.#note(connection, backlog);
+      return backlog;
     } catch {
       connection.congested = true;
       connection.closeReason = ReasonCode.UnspecifiedError;
+      return Number.POSITIVE_INFINITY;
     }
   }
 

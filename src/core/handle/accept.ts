@@ -71,6 +71,10 @@ export function acceptConnect(
   if (present !== undefined && present.owner !== owner) {
     return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "the session belongs to somebody else");
   }
+  const begins = present === undefined || connect.cleanStart;
+  if (begins && state.journal.isFull && requestedExpiry(connect) > 0) {
+    return refuse(state, connection, ReasonCode.QuotaExceeded, "the disk is nearly full");
+  }
   if (connect.will !== undefined) {
     const { topicName, qos, retain } = connect.will;
     if (!grant.mayPublish(topicName, qos, retain)) {
@@ -89,6 +93,7 @@ export function acceptConnect(
   const resumed = state.sessions.get(connect.clientId); // [MQTT-3.1.2-5]
   const session = resumed ?? new Session(connect.clientId, owner, grant, principal); // [MQTT-3.1.2-6]
   attach(state, connection, session, principal, connect);
+  keep(state, connection, session);
   state.outbound.resume(session);
   if (resumed !== undefined) revokeUncovered(state, session);
   if (!sendConnack(state, connection, session, connect, resumed !== undefined, authenticationData)) {
@@ -98,6 +103,12 @@ export function acceptConnect(
     return;
   }
   state.outbound.pump(session, state.nowMs);
+}
+
+/** Has the store keep a session that outlives its connection. */
+function keep({ journal }: BrokerState, { durability }: Connection, session: Session): void {
+  if (session.storeNumber !== 0) journal.session(session);
+  else if (journal.isOn && session.expiryInterval > 0 && durability !== "memory") journal.adopt(session);
 }
 
 /** Makes the session the connection's and the connection the session's. */
@@ -227,10 +238,12 @@ function connackProperties(
     properties.authenticationMethod = connection.authenticationMethod; // [MQTT-4.12.0-5]
     if (authenticationData !== undefined) properties.authenticationData = authenticationData;
   }
+  const userProperties: [string, string][] = [];
   const expiresAtMs = connection.principal?.expiresAtMs;
-  if (expiresAtMs !== undefined) {
-    // A hint for clients that renew in time: seconds since 1970.
-    properties.userProperties = [["auth-expires", String(Math.floor(expiresAtMs / 1000))]];
-  }
+  // A hint for clients that renew in time: seconds since 1970.
+  if (expiresAtMs !== undefined) userProperties.push(["auth-expires", String(Math.floor(expiresAtMs / 1000))]);
+  // What an acknowledgement promises here.
+  if (state.journal.isOn) userProperties.push(["durability", connection.durability]);
+  if (userProperties.length > 0) properties.userProperties = userProperties;
   return properties;
 }

@@ -63,6 +63,7 @@ function leaveSession(state: BrokerState, session: Session, keepWill: boolean): 
     session.expiryDeadline ??= new Deadline<Session>("session", session);
     state.deadlines.set(session.expiryDeadline, state.nowMs + session.expiryInterval * 1000);
   }
+  state.journal.away(session);
   handShareOn(state, session, false);
   state.offline.add(session);
   if (state.offline.size > state.config.limits.offlineSessionsMax) {
@@ -87,9 +88,12 @@ export function endSession(state: BrokerState, session: Session): void {
   state.statistics.dropped.sessionEnded += session.inflight.count + session.queueLength;
   // A cached route may know the session a while longer; it must not keep its messages.
   session.queue = null;
+  session.tailCount = 0;
+  session.pageRequest = 0;
   session.replays = null;
   session.inflight.clear();
   publishWill(state, session);
+  state.journal.sessionGone(session);
 }
 
 /** Publishes the Will, once [MQTT-3.1.2-10]; with the rights its client has now. */
@@ -97,6 +101,7 @@ export function publishWill(state: BrokerState, session: Session): void {
   const { will } = session;
   if (will === null) return;
   session.will = null;
+  state.journal.willGone(session);
   const { message, messageExpiryInterval } = will;
   if (!session.grant.mayPublish(message.topicName.text, message.qos, message.retain)) {
     state.statistics.dropped.notAuthorized++;
@@ -125,7 +130,7 @@ function handShareOn(state: BrokerState, session: Session, ended: boolean): void
   queue.extract((delivery) => {
     const member = successor(state, delivery, session, ended);
     if (member === null) return false;
-    session.queuedBytes -= delivery.message.sizeBytes;
+    state.outbound.discard(session, delivery);
     // Handed over one by one, so that each choice sees what the one before has filled.
     handOn(state, delivery, member);
     return true;

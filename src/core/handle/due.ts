@@ -29,6 +29,7 @@ export function handleDue(state: BrokerState, deadline: Deadline): void {
     case "retained": {
       const { message } = deadline.target as RetainedEntry;
       state.retained.delete(message.topicName.text);
+      state.journal.retainedGone(message);
       state.statistics.dropped.expired++;
       return;
     }

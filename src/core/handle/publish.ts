@@ -15,7 +15,7 @@ import type { Topic } from "../router/topic-table.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerState } from "../state.ts";
 import { answer, disconnect, explained } from "./answer.ts";
-import { routeMessage } from "./route-message.ts";
+import { mustBeStored, routeMessage } from "./route-message.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -35,13 +35,13 @@ export function handlePublish(
   const topic = resolveTopic(state, connection, view);
   const { qos, packetId } = view;
   if (qos === 2 && session.inboundQos2?.has(packetId) === true) {
-    keepQos2(session, packetId);
+    keepQos2(state, session, packetId);
     writePubrec(state.outboxes.writer(connection), packetId);
     return;
   }
   if (qos > 0) checkQuota(state, connection, session);
   const reasonCode = mayPublish(session, topic, view)
-    ? routeMessage(state, topic, messageOf(state, session, view, topic), session)
+    ? publish(state, topic, messageOf(state, session, view, topic), session)
     : ReasonCode.NotAuthorized;
   view.bytes = NO_BYTES;
   if (reasonCode === ReasonCode.NotAuthorized) {
@@ -53,7 +53,12 @@ export function handlePublish(
     }
   }
   if (qos === 0) return;
-  if (qos === 2 && reasonCode < 0x80) keepQos2(session, packetId);
+  if (reasonCode === ReasonCode.QuotaExceeded && state.journal.isFull && connection.protocolLevel !== 5) {
+    // It cannot be told, and an acknowledgement would be a promise: the client comes again, with the message.
+    disconnect(state, connection, ReasonCode.QuotaExceeded);
+    return;
+  }
+  if (qos === 2 && reasonCode < 0x80) keepQos2(state, session, packetId);
   acknowledge(state, connection, qos, packetId, reasonCode);
 }
 
@@ -103,11 +108,21 @@ function checkQuota(state: BrokerState, connection: Connection, session: Session
 }
 
 /** Remembers a QoS 2 Packet Identifier until PUBREL [MQTT-4.3.3-10]. */
-function keepQos2(session: Session, packetId: number): void {
+function keepQos2(state: BrokerState, session: Session, packetId: number): void {
   const open = (session.inboundQos2 ??= new Map());
-  if (open.get(packetId) === session.connectionNumber) return;
+  const known = open.get(packetId);
+  if (known === session.connectionNumber) return;
+  if (known === undefined) state.journal.inbound(session, packetId);
   open.set(packetId, session.connectionNumber);
   session.inboundQos2Count++;
+}
+
+/** Routes the message, unless it would have to be stored where nothing can be. */
+function publish(state: BrokerState, topic: Topic, message: ApplicationMessage, session: Session): number {
+  if (!state.journal.isFull || !mustBeStored(state, topic, message))
+    return routeMessage(state, topic, message, session);
+  state.statistics.dropped.diskFull++;
+  return ReasonCode.QuotaExceeded;
 }
 
 /** The gate: topics beginning with "$" are the server's, the rest is up to the grant. */

@@ -25,5 +25,6 @@ export function handlePubrec(state: BrokerState, connection: Connection, reader:
     return;
   }
   delivery.state = DeliveryState.AwaitPubcomp;
+  state.journal.progress(session, delivery);
   writePubrel(state.outboxes.writer(connection), packetId); // [MQTT-4.3.3-4]
 }

@@ -11,6 +11,8 @@ export function handlePubrel(state: BrokerState, connection: Connection, reader:
   const { packetId } = decodePubrel(reader, flags, connection.protocolLevel);
   const session = connection.session!;
   const known = releaseQos2(session, packetId);
+  // PUBCOMP waits for it: an identifier that is still known would make the next message look like a repetition.
+  if (known) state.journal.inboundGone(session, packetId);
   const writer = state.outboxes.writer(connection);
   if (known || connection.protocolLevel !== 5) writePubcomp(writer, packetId);
   else encodePubcomp(writer, { packetId, reasonCode: ReasonCode.PacketIdentifierNotFound }, 5);

@@ -19,10 +19,12 @@ export function revokeUncovered(state: BrokerState, session: Session): void {
   revokeSubscriptions(state, session);
   const isLost = (topicName: string): boolean => grant.maySubscribe(topicName, "", 0) === -1;
   let messages = 0;
-  for (const { message } of session.queue?.extract((delivery) => isLost(delivery.message.topicName.text)) ?? []) {
-    session.queuedBytes -= message.sizeBytes;
+  for (const delivery of session.queue?.extract(({ message }) => isLost(message.topicName.text)) ?? []) {
+    state.outbound.discard(session, delivery);
     messages++;
   }
+  // What only the store has is looked at when it is read.
+  session.checksTail = session.tailCount > 0;
   for (const delivery of session.inflight.inOrder()) {
     // Past PUBREC the client has it, and on a live connection it has left: the handshake is finished.
     const hasLeft = delivery.sent || delivery.state === DeliveryState.AwaitPubcomp;
@@ -39,6 +41,7 @@ export function revokeUncovered(state: BrokerState, session: Session): void {
   const { topicName, qos, retain } = will.message;
   if (grant.mayPublish(topicName.text, qos, retain)) return;
   session.will = null;
+  state.journal.will(session);
   state.ports.log.write("info", "will-revoked", { clientId: session.clientId, topicName: topicName.text });
 }
 
@@ -90,6 +93,7 @@ export function dropSession(state: BrokerState, session: Session, why: string, r
     session.grant = NO_RIGHTS;
     session.principal = NOBODY;
     revokeUncovered(state, session);
+    state.journal.session(session);
   }
   const event = connection === null ? "rights-withdrawn" : "dropped";
   if (connection !== null || revoke) state.ports.log.write("info", event, { clientId, principal: principal.id, why });

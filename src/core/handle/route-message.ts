@@ -10,6 +10,7 @@ import { own } from "../delivery/own.ts";
 import { pickMember } from "../router/shared.ts";
 import type { Topic } from "../router/topic-table.ts";
 import type { Session } from "../session/session.ts";
+import type { Receiver } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
 
 /**
@@ -24,9 +25,9 @@ export function routeMessage(
 ): number {
   if (message.retain) {
     message = own(message);
-    if (!retain(state, message)) {
+    if (!retain(state, message, publisher !== null)) {
       state.statistics.dropped.retainedFull++;
-      return ReasonCode.QuotaExceeded;
+      if (message.qos > 0 || !state.journal.isFull) return ReasonCode.QuotaExceeded;
     }
   }
   const { receivers, groups } = state.router.routeOf(topic);
@@ -48,9 +49,18 @@ export function routeMessage(
   return tally.taken === 0 && tally.refused > 0 ? ReasonCode.QuotaExceeded : ReasonCode.Success;
 }
 
+/** Whether a message could be acknowledged only once the store has it: somebody who may be away is to get it, or anybody later. */
+export function mustBeStored(state: BrokerState, topic: Topic, message: ApplicationMessage): boolean {
+  if (message.qos === 0) return false;
+  if (message.retain) return true;
+  const { receivers, groups } = state.router.routeOf(topic);
+  const isKept = ({ session, qos }: Receiver): boolean => session.storeNumber !== 0 && qos > 0;
+  return receivers.some(isKept) || groups.some(({ members }) => members.some(isKept));
+}
+
 /** Stores, replaces or deletes the topic's retained message; answers false where there is no room for it. */
-function retain(state: BrokerState, message: ApplicationMessage): boolean {
-  const { retained, deadlines, config } = state;
+function retain(state: BrokerState, message: ApplicationMessage, isKept: boolean): boolean {
+  const { retained, deadlines, config, journal } = state;
   const topicName = message.topicName.text;
   const known = retained.get(topicName);
   if (message.payloadBytes === 0) {
@@ -58,14 +68,18 @@ function retain(state: BrokerState, message: ApplicationMessage): boolean {
     if (known !== undefined) {
       retained.delete(topicName);
       deadlines.remove(known.deadline);
+      if (isKept) journal.retainedGone(message);
     }
     return true;
   }
+  if (isKept && journal.isFull) return false;
   const growth = retained.growthBy(message);
   if (known === undefined && retained.count >= config.limits.retainedMessagesMax) return false;
   if (growth > 0 && retained.bytes + growth > config.limits.retainedBytesMax) return false;
   const entry = retained.set(message);
   if (message.expiresAtMs === Number.POSITIVE_INFINITY) deadlines.remove(entry.deadline);
   else deadlines.set(entry.deadline, message.expiresAtMs);
+  // What the broker says of itself is said anew by the next one.
+  if (isKept) journal.retained(message);
   return true;
 }

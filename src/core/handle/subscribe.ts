@@ -91,6 +91,7 @@ function grantedQos(
     session.lastRefusal = { what: "subscribe", topicFilter, shareName };
     return ReasonCode.NotAuthorized;
   }
+  if (session.storeNumber !== 0 && state.journal.isFull) return ReasonCode.QuotaExceeded;
   const { subscriptions } = session;
   if (subscriptions?.has(filter.topicFilter) !== true) {
     const isFull = (subscriptions?.size ?? 0) >= limits.subscriptionsPerClientMax;
@@ -123,5 +124,6 @@ function subscribe(
   } else {
     state.router.touch();
   }
+  state.journal.subscription(subscription);
   return subscription;
 }

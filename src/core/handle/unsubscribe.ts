@@ -33,6 +33,7 @@ export function removeSubscription(state: BrokerState, session: Session, subscri
   session.subscriptionBytes -= subscriptionWeight(subscription.filter);
   if (subscriptions.size === 0) session.subscriptions = null;
   state.router.remove(subscription);
+  state.journal.subscriptionGone(subscription);
   // [MQTT-3.10.4-2]
   session.replays?.delete(subscription);
   if (session.replays?.size === 0) session.replays = null;

@@ -145,6 +145,7 @@ function letIn(
   adoptPrincipal(state, session, principal);
   session.expiryInterval = Math.min(session.expiryInterval, expiryIntervalMax(state, principal));
   revokeUncovered(state, session);
+  state.journal.session(session);
   const properties = authProperties(exchange.method!, data);
   answer(state, connection, { type: "auth", reasonCode: ReasonCode.Success, properties });
 }

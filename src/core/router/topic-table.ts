@@ -83,6 +83,11 @@ export class TopicTable {
     const bytes = encodeUtf8(text);
     return new Topic(bytes, 0);
   }
+
+  /** The topic of a name that was checked when it came, and is not looked for in the table. */
+  ofBytes(bytes: Uint8Array): Topic {
+    return new Topic(bytes.slice(), 0);
+  }
 }
 
 /** By words of four bytes, mixed so that names that differ in one digit spread over the slots. */

@@ -29,6 +29,12 @@ export class Delivery {
   sequence = 0;
   /** Whether its PUBLISH used up send quota of the present connection. */
   sent = false;
+  /** Its place in what the store keeps of the session's queue; 0: the store does not have it. */
+  storeSequence = 0;
+  /** Packet Identifier that the store knows it by; 0: none. */
+  storedPacketId = 0;
+  /** It may have been sent before the broker was started: its first PUBLISH has DUP set [MQTT-3.3.1-1]. */
+  mayBeRepeated = false;
 
   constructor(
     message: ApplicationMessage,
@@ -63,6 +69,20 @@ export class Inflight {
     this.#nextPacketId = packetId === 65_535 ? 1 : packetId + 1;
     delivery.packetId = packetId;
     delivery.sequence = ++this.#sequence;
+    this.count++;
+  }
+
+  /** Puts a delivery back under the identifier it was sent with, as a store has kept it; in the order of the calls. */
+  restore(delivery: Delivery, packetId: number): void {
+    if (packetId === 0 || this.get(packetId) !== null) return;
+    let slots = (this.#slots ??= new Array<Delivery | null>(SLOTS_FIRST).fill(null));
+    while ((this.count + 1) * 2 > slots.length || slots[packetId & (slots.length - 1)] !== null) {
+      slots = this.#grow(slots);
+    }
+    slots[packetId & (slots.length - 1)] = delivery;
+    delivery.packetId = packetId;
+    delivery.sequence = ++this.#sequence;
+    this.#nextPacketId = packetId === 65_535 ? 1 : packetId + 1;
     this.count++;
   }
 

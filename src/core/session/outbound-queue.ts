@@ -42,6 +42,11 @@ export class OutboundQueue {
     return delivery;
   }
 
+  /** Everything in it, in order. */
+  all(): readonly Delivery[] {
+    return this.#items.slice(this.#head) as Delivery[];
+  }
+
   /** Takes out everything that `remove` says yes to, in order. */
   extract(remove: (delivery: Delivery) => boolean): Delivery[] {
     const removed: Delivery[] = [];

@@ -76,6 +76,19 @@ export class Session {
   droppedMessages = 0;
   /** What the gate refused last, for whoever asks why. */
   lastRefusal: Refused | null = null;
+  /** What the store knows the session by; 0: it ends with this process. */
+  storeNumber = 0;
+  /** Messages of its queue that only the store has, behind those in `queue`, and what they weigh. */
+  tailCount = 0;
+  tailBytes = 0;
+  /** The place in the store's queue up to which messages have been loaded. */
+  loadedSequence = 0;
+  /** The request for the next of them; 0: none is under way. */
+  pageRequest = 0;
+  /** How many of them may have been sent before the broker was started. */
+  repeatsLeft = 0;
+  /** Rights may have shrunk since they were queued. */
+  checksTail = false;
   /** Stamp and place that the router uses to find overlapping subscriptions. */
   routeStamp = 0;
   routeIndex = 0;
@@ -87,8 +100,9 @@ export class Session {
     this.principal = principal;
   }
 
+  /** Messages that wait, wherever they are. */
   get queueLength(): number {
-    return this.queue === null ? 0 : this.queue.length;
+    return (this.queue === null ? 0 : this.queue.length) + this.tailCount;
   }
 
   /** Whether something waits that has to go out before anything newer. */

@@ -4,6 +4,7 @@
  *
  * Invariant: a batch that cannot be read changes nothing.
  */
+import { ignoredRecords } from "./ignored-records.ts";
 import { readRecords } from "./read-records.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { Durability, StoreEngine, StoreLoad } from "./store-engine.ts";
@@ -55,7 +56,7 @@ export class MemoryEngine implements StoreEngine {
   }
 
   apply(batches: readonly Uint8Array[], _durability: Durability): void {
-    for (const batch of batches) readRecords(batch, NOTHING);
+    for (const batch of batches) readRecords(batch, ignoredRecords);
     for (const batch of batches) readRecords(batch, this.#sink);
   }
 
@@ -190,27 +191,3 @@ function dropOldest(queue: Map<number, KeptDelivery>): void {
     return;
   }
 }
-
-/** Takes everything and does nothing: for reading a batch to its end before a byte of it counts. */
-const NOTHING: RecordSink = {
-  time() {},
-  sessionPut() {},
-  sessionAway() {},
-  sessionDelete() {},
-  subscriptionPut() {},
-  subscriptionDelete() {},
-  queuePut() {},
-  messagePut() {},
-  queueRef() {},
-  queueProgress() {},
-  queueDelete() {},
-  queueDropOldest() {},
-  queueTail() {},
-  inboundPut() {},
-  inboundDelete() {},
-  retainedPut() {},
-  retainedDelete() {},
-  willPut() {},
-  willDue() {},
-  willDelete() {},
-};

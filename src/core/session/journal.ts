@@ -1,0 +1,319 @@
+/**
+ * What a turn changes of the state that outlives the process, as records for the store.
+ *
+ * Order is everything: records stand in the order of what happened, a turn's are one batch, and batches are numbered by
+ * tickets. `changes` is raised by every record that an acknowledgement has to wait for; what is lazy (a PUBACK of a client,
+ * a connection that ends) leaves it alone, since doing it again after a crash is harmless.
+ *
+ * Invariant: nothing is recorded of a session without a `storeNumber`; without a store no session has one.
+ */
+import type { ApplicationMessage } from "../application-message.ts";
+import type { Store } from "../ports.ts";
+import { messageRow, RecordWriter, timeOf } from "../store/record-writer.ts";
+import type { Durability } from "../store/store-engine.ts";
+import { NO_TIME, type QueuedRow } from "../store/store-record.ts";
+import { type Delivery, DeliveryState } from "./inflight.ts";
+import type { Session } from "./session.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** A message that the store is to keep for a session. */
+interface Place {
+  readonly session: Session;
+  readonly delivery: Delivery;
+}
+
+/** A batch that the store has not confirmed. */
+interface Batch {
+  readonly ticket: number;
+  readonly bytes: number;
+}
+
+/** Milliseconds since 1970. */
+interface Clock {
+  readonly nowMs: number;
+}
+
+/** Messages of a session that are to be read from the store. */
+export interface PageWish {
+  readonly session: Session;
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+}
+
+/** Numbers a millisecond has; they are never used up, and what was numbered in an earlier run is lower. */
+const NUMBERS_PER_MS = 1024;
+
+export class Journal {
+  readonly #store: Store | undefined;
+  readonly #records = new RecordWriter();
+  /** Raised by everything that an acknowledgement waits for. */
+  changes = 0;
+  /** Of the batch that is being written. */
+  ticket = 1;
+  /** Everything up to here is safe. */
+  committedTicket = 0;
+  /** Bytes of batches that are not. */
+  backlogBytes = 0;
+  /** The disk is nearly full: nothing is added. */
+  isFull = false;
+  lastSessionNumber = 0;
+  #lastNumber: number;
+  #backlog: Batch[] = [];
+  #durability: Durability = "written";
+  #isAwaited = false;
+  /** The message whose receivers are being gathered: it is written once for all of them. */
+  #message: ApplicationMessage | null = null;
+  #places: Place[] = [];
+  #wishes: PageWish[] = [];
+  #lastRequest = 0;
+
+  readonly #clock: Clock;
+
+  constructor(store: Store | undefined, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#lastNumber = Math.floor(clock.nowMs) * NUMBERS_PER_MS;
+  }
+
+  get isOn(): boolean {
+    return this.#store !== undefined;
+  }
+
+  /** Somebody waits for this turn's records, and for no less than this. */
+  demand(durability: Durability): void {
+    this.#isAwaited = true;
+    if (durability === "fsync") this.#durability = durability;
+  }
+
+  /** Begins to keep a session, with all there is of it. */
+  adopt(session: Session): void {
+    session.storeNumber = ++this.lastSessionNumber;
+    this.session(session);
+    for (const subscription of session.subscriptions?.values() ?? []) this.subscription(subscription);
+    for (const packetId of session.inboundQos2?.keys() ?? []) this.inbound(session, packetId);
+    for (const delivery of session.inflight.inOrder()) this.queued(session, delivery);
+    for (const delivery of session.queue?.all() ?? []) this.queued(session, delivery);
+  }
+
+  /** The session as it is now: who it belongs to, whether its client is connected, its Will. */
+  session(session: Session): void {
+    if (session.storeNumber === 0) return;
+    const { storeNumber: sessionNumber, clientId, principal, expiryInterval, requestedExpiryInterval } = session;
+    const isConnected = session.connection !== null;
+    const expiresAtMs = isConnected ? NO_TIME : expiryOf(session);
+    this.#change().sessionPut({
+      sessionNumber,
+      clientId,
+      principal: JSON.stringify(principal),
+      expiryInterval,
+      requestedExpiryInterval,
+      expiresAtMs,
+      isConnected,
+    });
+    this.will(session);
+  }
+
+  will(session: Session): void {
+    const { will, storeNumber: sessionNumber } = session;
+    if (sessionNumber === 0) return;
+    if (will === null) {
+      this.#change().willDelete(sessionNumber);
+      return;
+    }
+    const { message, delayInterval, messageExpiryInterval } = will;
+    const row = { sessionNumber, delayInterval, messageExpiryInterval, dueAtMs: willDueOf(session) };
+    this.#change().willPut(row, messageRow(message));
+  }
+
+  /** The client has left; deadlines are set, and what is under way keeps its Packet Identifiers. */
+  away(session: Session): void {
+    if (session.storeNumber === 0) return;
+    const { storeNumber, expiryInterval, will, inflight } = session;
+    for (const delivery of inflight.inOrder()) {
+      if (delivery.storedPacketId !== delivery.packetId) this.#progress(session, delivery);
+    }
+    const records = this.#open();
+    records.sessionAway(storeNumber, expiryInterval, expiryOf(session));
+    if (will === null) records.willDelete(storeNumber);
+    else records.willDue(storeNumber, willDueOf(session));
+  }
+
+  /** The Will is published or will never be; what it became is in the same batch. */
+  willGone(session: Session): void {
+    if (session.storeNumber !== 0) this.#open().willDelete(session.storeNumber);
+  }
+
+  sessionGone(session: Session): void {
+    if (session.storeNumber === 0) return;
+    this.#change().sessionDelete(session.storeNumber);
+    session.storeNumber = 0;
+  }
+
+  subscription(subscription: Subscription): void {
+    const { session, filter, qos, noLocal, retainAsPublished, subscriptionIdentifiers } = subscription;
+    const sessionNumber = session.storeNumber;
+    if (sessionNumber === 0) return;
+    const options = { qos, noLocal, retainAsPublished, subscriptionIdentifiers };
+    this.#change().subscriptionPut({ sessionNumber, filter, ...options });
+  }
+
+  subscriptionGone({ session, filter }: Subscription): void {
+    if (session.storeNumber !== 0) this.#change().subscriptionDelete(session.storeNumber, filter);
+  }
+
+  /** A message waits for the session, or is under way to it. */
+  queued(session: Session, delivery: Delivery): void {
+    if (session.storeNumber === 0) return;
+    if (this.#message !== delivery.message) {
+      this.#writePlaces();
+      this.#message = delivery.message;
+    }
+    this.changes++;
+    delivery.storeSequence = ++this.#lastNumber;
+    this.#places.push({ session, delivery });
+  }
+
+  /** A delivery has gone a step further that must not be forgotten. */
+  progress(session: Session, delivery: Delivery): void {
+    if (delivery.storeSequence === 0) return;
+    this.changes++;
+    this.#progress(session, delivery);
+  }
+
+  #progress(session: Session, delivery: Delivery): void {
+    if (delivery.storeSequence === 0 || session.storeNumber === 0) return;
+    const { storeSequence, state, packetId } = delivery;
+    delivery.storedPacketId = packetId;
+    this.#open().queueProgress(session.storeNumber, storeSequence, state, packetId);
+  }
+
+  /** A delivery is over, or given up. */
+  dequeued(session: Session, delivery: Delivery): void {
+    if (delivery.storeSequence === 0 || session.storeNumber === 0) return;
+    this.#open().queueDelete(session.storeNumber, delivery.storeSequence);
+    delivery.storeSequence = 0;
+  }
+
+  /** The first message that only the store has gives up its place. */
+  oldestDropped(session: Session): void {
+    if (session.storeNumber !== 0) this.#open().queueDropOldest(session.storeNumber);
+  }
+
+  inbound(session: Session, packetId: number): void {
+    if (session.storeNumber !== 0) this.#change().inboundPut(session.storeNumber, packetId);
+  }
+
+  inboundGone(session: Session, packetId: number): void {
+    if (session.storeNumber !== 0) this.#change().inboundDelete(session.storeNumber, packetId);
+  }
+
+  retained(message: ApplicationMessage): void {
+    if (this.isOn) this.#change().retainedPut(messageRow(message));
+  }
+
+  retainedGone(message: ApplicationMessage): void {
+    if (this.isOn) this.#change().retainedDelete(message.topicName.bytes);
+  }
+
+  /** Asks for messages that only the store has, once this turn's records are on their way. */
+  page(wish: PageWish): number {
+    this.#wishes.push(wish);
+    return ++this.#lastRequest;
+  }
+
+  /** Ends a turn: its records leave as one batch. */
+  endTurn(): void {
+    const store = this.#store;
+    if (store === undefined) return;
+    this.#writePlaces();
+    // Whoever waits is answered, whatever there was to write.
+    if (this.#isAwaited) this.#open();
+    if (this.#records.length > 0) {
+      const records = this.#records.take();
+      this.backlogBytes += records.length;
+      this.#backlog.push({ ticket: this.ticket, bytes: records.length });
+      const durability = this.#durability;
+      this.#durability = "written";
+      this.#isAwaited = false;
+      store.commit(records, this.ticket++, durability);
+      this.#lastNumber = Math.max(this.#lastNumber, Math.floor(this.#clock.nowMs) * NUMBERS_PER_MS);
+    }
+    if (this.#wishes.length === 0) return;
+    const wishes = this.#wishes;
+    this.#wishes = [];
+    for (const { session, messagesMax, bytesMax } of wishes) {
+      const { pageRequest, storeNumber, loadedSequence } = session;
+      if (storeNumber !== 0) store.page(pageRequest, storeNumber, loadedSequence, messagesMax, bytesMax);
+    }
+  }
+
+  committed(ticket: number): void {
+    this.committedTicket = ticket;
+    let count = 0;
+    for (const batch of this.#backlog) {
+      if (batch.ticket > ticket) break;
+      this.backlogBytes -= batch.bytes;
+      count++;
+    }
+    this.#backlog.splice(0, count);
+  }
+
+  #change(): RecordWriter {
+    this.changes++;
+    return this.#open();
+  }
+
+  /** Where the next record goes; what was gathered before it stands in front of it. */
+  #open(): RecordWriter {
+    if (this.#places.length > 0) this.#writePlaces();
+    return this.#begun();
+  }
+
+  /** A batch begins with the time. */
+  #begun(): RecordWriter {
+    const records = this.#records;
+    if (records.length === 0) records.time(this.#clock.nowMs);
+    return records;
+  }
+
+  #writePlaces(): void {
+    const places = this.#places;
+    const message = this.#message;
+    this.#message = null;
+    if (places.length === 0 || message === null) return;
+    this.#places = [];
+    const records = this.#begun();
+    if (places.length === 1) {
+      records.queuePut(rowOf(places[0]!), messageRow(message));
+      return;
+    }
+    const messageNumber = ++this.#lastNumber;
+    records.messagePut(messageNumber, messageRow(message));
+    for (const place of places) records.queueRef(rowOf(place), messageNumber);
+  }
+}
+
+function rowOf({ session, delivery }: Place): QueuedRow {
+  const { qos, retain, subscriptionIdentifiers, shareGroup, state, packetId } = delivery;
+  // An identifier of QoS 1 may be another one after a crash; that of QoS 2 is what keeps the message from coming twice.
+  const isUnderWay = qos === 2 && state !== DeliveryState.Queued;
+  if (isUnderWay) delivery.storedPacketId = packetId;
+  return {
+    sessionNumber: session.storeNumber,
+    sequence: delivery.storeSequence,
+    qos,
+    retain,
+    subscriptionIdentifiers,
+    sharedFilter: shareGroup === null ? "" : `$share/${shareGroup.shareName}/${shareGroup.topicFilter}`,
+    progress: isUnderWay ? state : DeliveryState.Queued,
+    packetId: isUnderWay ? packetId : 0,
+  };
+}
+
+function expiryOf({ expiryDeadline }: Session): number {
+  return expiryDeadline === null || expiryDeadline.index === -1 ? NO_TIME : timeOf(expiryDeadline.atMs);
+}
+
+function willDueOf({ willDeadline }: Session): number {
+  return willDeadline === null || willDeadline.index === -1 ? NO_TIME : timeOf(willDeadline.atMs);
+}
