@@ -170,7 +170,7 @@ describe("D: fewer rights than before", () => {
 describe("expiry and revocation", () => {
   test("CONNACK says when; then the Will is published, v5 is told 0x87 and 3.1.1 is closed", () => {
     const users = new Users().set("p", "everything");
-    const world = new World({ auth: users });
+    const world = new World({ auth: users, store: null });
     const watcher = world.connect({ username: "p" });
     watcher.subscribe("will/+");
     users.set("a", "everything", { expiresAtMs: world.nowMs + 60_000 });

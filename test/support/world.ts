@@ -18,12 +18,16 @@ import type { Connection } from "../../src/core/connection/connection.ts";
 import { allowAll } from "../../src/core/gate/allow-all.ts";
 import { type BrokerConfig, type Capabilities, DEFAULT_BROKER_CONFIG, type Limits } from "../../src/core/limits.ts";
 import type { AuthHost, LogFields, LogLevel, Wire } from "../../src/core/ports.ts";
+import { HeldStore } from "./held-store.ts";
 
 export interface WorldOptions {
   limits?: Partial<Limits>;
   capabilities?: Partial<Capabilities>;
   config?: Partial<Omit<BrokerConfig, "limits" | "capabilities">>;
   auth?: AuthHost;
+  /** What earlier worlds left in it is there again; null: none, even where everything is tried with one. */
+  store?: HeldStore | null;
+  nowMs?: number;
 }
 
 export interface LogLine {
@@ -56,7 +60,8 @@ export class World {
   readonly broker: Broker;
   readonly log: LogLine[] = [];
   /** Milliseconds since 1970. */
-  nowMs = 1_750_000_000_000;
+  nowMs: number;
+  readonly store: HeldStore | undefined;
   #clientIds = 0;
 
   constructor(options: WorldOptions = {}) {
@@ -67,15 +72,25 @@ export class World {
       limits: { ...DEFAULT_BROKER_CONFIG.limits, ...options.limits },
       capabilities: { ...DEFAULT_BROKER_CONFIG.capabilities, ...options.capabilities },
     };
+    this.nowMs = options.nowMs ?? 1_750_000_000_000;
+    const everywhere = process.env["RQTT_TEST_STORE"] === "1" ? new HeldStore() : undefined;
+    this.store = options.store === null ? undefined : (options.store ?? everywhere);
     this.broker = new Broker(
       config,
       {
         auth: options.auth ?? allowAll,
         log: { write: (level, event, fields) => void this.log.push({ level, event, fields }) },
         ids: { clientId: () => `assigned${++this.#clientIds}`, seed: () => 0x811c9dc5 },
+        store: this.store,
       },
       this.nowMs,
     );
+    if (this.store !== undefined) {
+      const restoration = this.broker.restore(this.nowMs);
+      restoration.finish(this.store.engine.load(restoration.sink));
+      this.broker.tick(this.nowMs);
+      this.settle();
+    }
   }
 
   /** A Network Connection on which nothing was sent yet. */
@@ -113,7 +128,12 @@ export class World {
   }
 
   settle(): number {
-    return this.broker.settle(this.nowMs);
+    let nextAtMs = this.broker.settle(this.nowMs);
+    while (this.store?.automatic === true && this.store.calls.length > 0) {
+      this.store.carryOut(this.broker, this.nowMs);
+      nextAtMs = this.broker.settle(this.nowMs);
+    }
+    return nextAtMs;
   }
 }
 

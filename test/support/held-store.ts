@@ -1,0 +1,58 @@
+/**
+ * A store in memory that does nothing until it is told to: what a test lets it commit outlives the broker, what it has not
+ * been told to is gone with the crash.
+ */
+import type { Broker } from "../../src/core/broker.ts";
+import type { Store } from "../../src/core/ports.ts";
+import { MemoryEngine } from "../../src/core/store/memory-engine.ts";
+import type { Durability } from "../../src/core/store/store-engine.ts";
+
+/** One call that waits: a batch, or the question for a page. */
+type Call =
+  | { readonly what: "commit"; readonly records: Uint8Array; readonly ticket: number; readonly durability: Durability }
+  | { readonly what: "page"; readonly request: number; readonly ask: (engine: MemoryEngine) => Uint8Array };
+
+export class HeldStore implements Store {
+  readonly engine = new MemoryEngine();
+  /** Calls that were not carried out yet, oldest first. */
+  readonly calls: Call[] = [];
+  /** Whether everything is carried out whenever the world settles. */
+  automatic: boolean;
+
+  constructor({ automatic = true }: { readonly automatic?: boolean } = {}) {
+    this.automatic = automatic;
+  }
+
+  commit(records: Uint8Array, ticket: number, durability: Durability): void {
+    this.calls.push({ what: "commit", records, ticket, durability });
+  }
+
+  page(request: number, sessionNumber: number, afterSequence: number, messagesMax: number, bytesMax: number): void {
+    const ask = (engine: MemoryEngine) => engine.page(sessionNumber, afterSequence, messagesMax, bytesMax);
+    this.calls.push({ what: "page", request, ask });
+  }
+
+  /** Carries out the oldest calls; the broker is told. */
+  carryOut(broker: Broker, nowMs: number, count = this.calls.length): void {
+    for (const call of this.calls.splice(0, count)) {
+      if (call.what === "page") {
+        broker.paged(call.request, call.ask(this.engine), nowMs);
+      } else {
+        this.engine.apply([call.records], call.durability);
+        broker.committed(call.ticket, nowMs);
+      }
+    }
+  }
+
+  /** Writes the oldest calls without telling anybody: the crash comes in between. */
+  writeSilently(count: number): void {
+    for (const call of this.calls.splice(0, count)) {
+      if (call.what === "commit") this.engine.apply([call.records], call.durability);
+    }
+  }
+
+  /** The process ends: what was not carried out never happened. */
+  crash(): void {
+    this.calls.length = 0;
+  }
+}
