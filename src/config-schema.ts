@@ -14,12 +14,19 @@ import {
   type QueueOverflow,
 } from "./core/limits.ts";
 import type { LogLevel } from "./core/ports.ts";
+import type { Durability } from "./core/store/store-engine.ts";
 import { type Listener, parseListenerUrl } from "./listener-url.ts";
 
 export interface Config {
   readonly listeners: readonly Listener[];
-  /** "memory", or the folder that keeps the state. */
+  /** The folder that keeps the state, beside the configuration file; or "memory". */
   readonly store: string;
+  /** What acknowledgements promise. */
+  readonly durability: Durability;
+  /** What a store that is damaged does to the start. */
+  readonly damagedStore: "refuse" | "set-aside";
+  /** Room on the disk below which nothing is stored any more. */
+  readonly diskFreeBytesMin: number;
   readonly queueOverflow: QueueOverflow;
   readonly limits: Limits;
   readonly capabilities: Capabilities;
@@ -194,7 +201,18 @@ export const TABLE: Table<Config> = {
     about:
       "where clients connect; several with commas; mqtts:// and wss:// in a file, as they need certificate and key",
   },
-  store: text("memory", 4096, "", "where state is kept: memory"),
+  store: text("data", 4096, "", "folder that keeps the state, beside the configuration file; memory: none"),
+  durability: choice(
+    DEFAULT_BROKER_CONFIG.durability,
+    ["fsync", "written", "memory"],
+    "what an acknowledged message survives: fsync power failure, written kill -9, memory neither",
+  ),
+  damagedStore: choice(
+    "refuse",
+    ["refuse", "set-aside"],
+    "what a damaged store does to the start; set-aside renames it and begins with an empty one",
+  ),
+  diskFreeBytesMin: bytes(256 * 1024 * 1024, 0, BYTES_MAX, "room on the disk below which nothing more is stored"),
   queueOverflow: choice(
     DEFAULT_BROKER_CONFIG.queueOverflow,
     ["drop-newest", "drop-oldest"],

@@ -7,6 +7,7 @@
 import type { Form, PluginEntry, SettingValue } from "./config-schema.ts";
 import { parseTopicFilter } from "./core/codec/topic.ts";
 import {
+  DURABILITIES,
   LISTENER_KEYS,
   type Listener,
   type ListenerSettings,
@@ -122,7 +123,14 @@ function complainOfListenerKey(at: string, key: string, value: unknown): ReadVal
     return isList ? undefined : { ok: false, path, expected: "a list of origins", found: describeFound(value) };
   }
   const isFile = key === "certificate" || key === "key" || key === "clientCa";
-  const expected = key === "url" ? "a URL" : isFile ? "the path of a PEM file" : '"required" or "optional"';
+  const expected =
+    key === "url"
+      ? "a URL"
+      : isFile
+        ? "the path of a PEM file"
+        : key === "durability"
+          ? DURABILITIES
+          : '"required" or "optional"';
   if (typeof value !== "string") return { ok: false, path, expected, found: describeFound(value) };
   if (!isFile) return undefined;
   // A key is kept out of the configuration, and out of the complaint about it.

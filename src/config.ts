@@ -110,7 +110,7 @@ function readFlags(argv: readonly string[]): Flags {
 const FLAG_VALUES: Readonly<Record<string, string>> = {
   "--config": "a file",
   "--listen": "a URL such as mqtt://127.0.0.1:1883",
-  "--store": '"memory"',
+  "--store": 'a folder, or "memory"',
   "--set": "path=value",
 };
 
@@ -231,10 +231,7 @@ function checkTogether(given: Given): void {
   const sourceOf = (path: string) => given.get(path)?.source ?? "the default";
 
   const store = settled("store") as string;
-  if (store !== "memory") {
-    const expected = '"memory", as keeping state in a folder is not yet possible: type --store memory';
-    complain("store", expected, quote(store, 80), sourceOf("store"));
-  }
+  if (store === "") complain("store", 'a folder, or "memory"', '""', sourceOf("store"));
 
   const low = settled("limits.outboundLowWaterBytes") as number;
   const high = settled("limits.outboundHighWaterBytes") as number;
@@ -316,12 +313,12 @@ export function helpText(): string {
   });
   return `rqtt ${VERSION}, an MQTT broker
 
-Usage: rqtt [--config FILE] [--listen URL]... [--store memory] [--set path=value]...
+Usage: rqtt [--config FILE] [--listen URL]... [--store FOLDER] [--set path=value]...
 
   --config FILE      settings from a TOML file, or JSON where the name ends in .json
   --listen URL       mqtt://host:port or ws://host:port/path; replaces the configured listeners; port 0 is any free port
                      (mqtts:// and wss:// need [[listeners]] tables with url, certificate and key, in a file)
-  --store memory     keeps sessions and messages in memory
+  --store FOLDER     keeps sessions and messages there; memory: nowhere
   --set path=value   one setting
   --help, --version
 

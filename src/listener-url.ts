@@ -5,6 +5,7 @@
  * and the question whether other machines can reach a listener. Refuses whatever a listener has no use for (user, query
  * or fragment in the URL, a path on TCP, a certificate without TLS), so that nothing written down is silently ignored.
  */
+import type { Durability } from "./core/store/store-engine.ts";
 import { quote } from "./printable.ts";
 
 export type Transport = "tcp" | "ws";
@@ -21,6 +22,8 @@ export interface ListenerSettings {
   readonly clientCertificate?: ClientCertificate;
   /** Pages that may open a WebSocket, such as "https://app.example"; others, and clients that name none, get 403. */
   readonly origins?: readonly string[];
+  /** What acknowledgements to its clients promise. Default: the broker's `durability`. */
+  readonly durability?: Durability;
 }
 
 /** The keys of a listener's table. */
@@ -31,9 +34,14 @@ export const LISTENER_KEYS: readonly ("url" | keyof ListenerSettings)[] = [
   "clientCa",
   "clientCertificate",
   "origins",
+  "durability",
 ];
 
 export type ClientCertificate = "required" | "optional";
+
+const KNOWN_DURABILITIES: readonly Durability[] = ["fsync", "written", "memory"];
+/** What a `durability` has to be, in words. */
+export const DURABILITIES = '"fsync", "written" or "memory"';
 
 export interface Listener extends ListenerSettings {
   /** The URL in full: scheme, host, port and, for WebSocket, path. */
@@ -99,11 +107,13 @@ export function parseListenerUrl(text: string, settings: ListenerSettings = {}):
 }
 
 /** What was said, and nothing that is no setting, with the default that goes with it. */
-function settled({ certificate, key, clientCa, clientCertificate, origins }: ListenerSettings): ListenerSettings {
+function settled(settings: ListenerSettings): ListenerSettings {
+  const { certificate, key, clientCa, clientCertificate, origins, durability } = settings;
   return {
     ...(certificate === undefined ? {} : { certificate, key }),
     ...(clientCa === undefined ? {} : { clientCa, clientCertificate: clientCertificate ?? "required" }),
     ...(origins === undefined ? {} : { origins }),
+    ...(durability === undefined ? {} : { durability }),
   };
 }
 
@@ -119,7 +129,10 @@ function refuseSettings(name: string, scheme: Scheme, settings: ListenerSettings
       return refuse(`a PEM file in this listener's [[listeners]] table, as ${name}:// needs one`, key, "nothing");
     }
   }
-  const { clientCertificate, origins } = settings;
+  const { clientCertificate, origins, durability } = settings;
+  if (durability !== undefined && !KNOWN_DURABILITIES.includes(durability)) {
+    return refuse(DURABILITIES, "durability", quote(String(durability), 80));
+  }
   if (clientCertificate !== undefined && clientCertificate !== "required" && clientCertificate !== "optional") {
     return refuse('"required" or "optional"', "clientCertificate", quote(String(clientCertificate), 80));
   }

@@ -182,12 +182,6 @@ describe("a mistake is one line on standard error and exit code 2", () => {
       /^rqtt: listeners\[0\]\.url: .*type --set auth\.anonymous=everywhere/u,
     ],
     [
-      "a folder for the state",
-      ["--store", "data"],
-      {},
-      /^rqtt: store: .*not yet possible: type --store memory, found "data"/u,
-    ],
-    [
       "a file that is not there",
       ["--config", "gone.toml"],
       {},

@@ -48,13 +48,16 @@ function valueAt(config: Config, path: string): unknown {
 }
 
 describe("with nothing configured", () => {
-  test("loopback listeners, memory, default limits", () => {
+  test("loopback listeners, a folder for the state, default limits", () => {
     expect(configOf({})).toEqual({
       listeners: [
         { url: "mqtt://127.0.0.1:1883", transport: "tcp", hostname: "127.0.0.1", port: 1883, path: "" },
         { url: "ws://127.0.0.1:8083/mqtt", transport: "ws", hostname: "127.0.0.1", port: 8083, path: "/mqtt" },
       ],
-      store: "memory",
+      store: "data",
+      durability: "fsync",
+      damagedStore: "refuse",
+      diskFreeBytesMin: 256 * 1024 * 1024,
       queueOverflow: "drop-newest",
       limits: DEFAULT_LIMITS,
       capabilities: DEFAULT_CAPABILITIES,
@@ -253,7 +256,7 @@ describe("environment", () => {
       whole: () => String(fallback === 0 ? 1 : Number(fallback) - 1),
       boolean: () => String(!fallback),
       choice: () => (form.kind === "choice" ? form.choices.find((entry) => entry !== fallback)! : ""),
-      text: () => (path === "store" ? "memory" : "other"),
+      text: () => "other",
       listeners: () => "ws://localhost:9/mqtt",
       filters: () => "a/+,b/#",
       plugins: () => "",
@@ -261,7 +264,7 @@ describe("environment", () => {
     const value = valueAt(configOf({ env: { [environmentName(path)]: written } }), path);
     if (Array.isArray(value)) expect(value.map((entry) => entry.url ?? entry).join(",")).toBe(written);
     else expect(String(value)).toBe(written);
-    if (path !== "store") expect(value).not.toEqual(fallback);
+    expect(value).not.toEqual(fallback);
   });
 
   test("other variables are nobody's business, unknown ones of ours are errors", () => {
@@ -343,10 +346,7 @@ describe("flags", () => {
       ["--set", "capabilities.retainAvailable=1"],
       'capabilities.retainAvailable: expected true or false, found "1" (--set capabilities.retainAvailable=1)',
     ],
-    [
-      ["--store", "./data"],
-      'store: expected "memory", as keeping state in a folder is not yet possible: type --store memory, found "./data" (--store ./data)',
-    ],
+    [["--store="], 'store: expected a folder, or "memory", found "" (--store )'],
   ])("%j", (argv, message) => {
     expect(errorOf({ argv })).toBe(message);
   });
