@@ -12,6 +12,7 @@ import { type Connection, ConnectionState } from "../core/connection/connection.
 import type { PeerCertificate } from "../core/gate/provider.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log, Wire } from "../core/ports.ts";
+import type { Durability } from "../core/store/store-engine.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
 import { type Handshake, type Handshakes, type SecureWire, secureOpening } from "./handshakes.ts";
@@ -28,6 +29,7 @@ type TcpSocket = Socket<TcpWire>;
 
 class TcpWire implements Wire, SecureWire {
   readonly listener: string;
+  readonly durability: Durability | undefined;
   readonly remoteAddress: string;
   readonly #socket: TcpSocket;
   /** `null` while a TLS handshake is under way, and after it has failed. */
@@ -39,9 +41,10 @@ class TcpWire implements Wire, SecureWire {
   #ending = false;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: TcpSocket, listener: string) {
+  constructor(socket: TcpSocket, listener: string, durability: Durability | undefined) {
     this.#socket = socket;
     this.listener = listener;
+    this.durability = durability;
     this.remoteAddress = socket.remoteAddress;
   }
 
@@ -127,7 +130,7 @@ export function listenTcp(listener: Listener, tls: ListenerTls | undefined, cont
     socket.setNoDelay(true);
     // A peer that vanished is found out even where MQTT has no Keep Alive.
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-    const wire = new TcpWire(socket, url);
+    const wire = new TcpWire(socket, url, listener.durability);
     socket.data = wire;
     wires.add(wire);
     return wire;

@@ -13,6 +13,7 @@ import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
 import type { Connection } from "../core/connection/connection.ts";
 import type { PeerCertificate, UpgradeRequest } from "../core/gate/provider.ts";
 import type { Wire } from "../core/ports.ts";
+import type { Durability } from "../core/store/store-engine.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
 import { PendingBytes } from "./outbox.ts";
@@ -39,6 +40,7 @@ type Ws = ServerWebSocket<WsWire>;
 
 class WsWire implements Wire {
   readonly listener: string;
+  readonly durability: Durability | undefined;
   readonly remoteAddress: string;
   readonly certificate: PeerCertificate | undefined;
   readonly upgrade: UpgradeRequest;
@@ -49,8 +51,9 @@ class WsWire implements Wire {
   #closeCode = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(listener: string, caller: Caller, upgrade: UpgradeRequest) {
+  constructor(listener: string, durability: Durability | undefined, caller: Caller, upgrade: UpgradeRequest) {
     this.listener = listener;
+    this.durability = durability;
     this.remoteAddress = caller.remoteAddress;
     this.certificate = caller.certificate;
     this.upgrade = upgrade;
@@ -159,7 +162,7 @@ export function listenWebSocket(
     }
     const upgrade = readUpgradeRequest(request);
     if (upgrade === undefined) return refusal(431, "too much in the upgrade request");
-    const data = new WsWire(url, caller, upgrade);
+    const data = new WsWire(url, listener.durability, caller, upgrade);
     // [MQTT-6.0.0-4]: without the header the runtime would accept whatever was offered first.
     const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
     return upgrader.upgrade(request, { data, headers }) ? undefined : refusal(400, "the WebSocket upgrade failed");
