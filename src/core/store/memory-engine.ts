@@ -68,7 +68,7 @@ export class MemoryEngine implements StoreEngine {
       for (const subscription of session.subscriptions.values()) sink.subscriptionPut(subscription);
       for (const packetId of session.inbound) sink.inboundPut(sessionNumber, packetId);
       if (session.will !== null) sink.willPut(session.will.row, session.will.message);
-      let [count, bytes] = [0, 0];
+      let [count, bytes, lastSequence] = [0, 0, 0];
       for (const { row, message, messageNumber } of session.queue.values()) {
         messageNumberMax = Math.max(messageNumberMax, messageNumber);
         if (row.progress !== 0) {
@@ -76,9 +76,10 @@ export class MemoryEngine implements StoreEngine {
         } else {
           count++;
           bytes += sizeOf(message);
+          lastSequence = row.sequence;
         }
       }
-      if (count > 0) sink.queueTail({ sessionNumber, count, bytes });
+      if (count > 0) sink.queueTail({ sessionNumber, count, bytes, lastSequence });
     }
     for (const message of this.#retained.values()) sink.retainedPut(message);
     return { ...this.#clock, sessionNumberMax, messageNumberMax };

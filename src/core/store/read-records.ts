@@ -9,6 +9,7 @@ import {
   type DeliveryProgress,
   type MessageRow,
   type QueuedRow,
+  type QueueTailRow,
   RecordKind,
   type RecordSink,
   type SessionRow,
@@ -17,6 +18,8 @@ import {
 } from "./store-record.ts";
 
 const HIGH = 2 ** 32;
+/** A message's record begins with the length of its Topic Name and ends with its payload. */
+const TOPIC_LENGTH_BYTES = 2;
 
 /** Bytes that are no records. */
 export class RecordFault extends Error {
@@ -29,6 +32,20 @@ export class RecordFault extends Error {
 export function readRecords(bytes: Uint8Array, sink: RecordSink): void {
   const reader = new RecordReader(bytes);
   while (!reader.isAtEnd) readRecord(reader, sink);
+}
+
+/** The bytes of a message that `readRecords` has just handed over, as its record has them: a view, for `readMessage`. */
+export function messageBytes({ topicName, payload }: MessageRow): Uint8Array {
+  const start = topicName.byteOffset - TOPIC_LENGTH_BYTES;
+  return new Uint8Array(topicName.buffer, start, payload.byteOffset + payload.length - start);
+}
+
+/** Reads what `messageBytes` took out of a record. */
+export function readMessage(bytes: Uint8Array): MessageRow {
+  const reader = new RecordReader(bytes);
+  const message = reader.message();
+  if (!reader.isAtEnd) throw new RecordFault("expected the end of a message");
+  return message;
 }
 
 function readRecord(reader: RecordReader, sink: RecordSink): void {
@@ -59,7 +76,7 @@ function readRecord(reader: RecordReader, sink: RecordSink): void {
     case RecordKind.QueueDropOldest:
       return sink.queueDropOldest(reader.u32());
     case RecordKind.QueueTail:
-      return sink.queueTail({ sessionNumber: reader.u32(), count: reader.u53(), bytes: reader.u53() });
+      return sink.queueTail(reader.tail());
     case RecordKind.InboundPut:
       return sink.inboundPut(reader.u32(), reader.u16());
     case RecordKind.InboundDelete:
@@ -169,6 +186,11 @@ class RecordReader {
       subscriptionIdentifiers: this.identifiers(),
       sharedFilter: this.text(),
     };
+  }
+
+  tail(): QueueTailRow {
+    const sessionNumber = this.u32();
+    return { sessionNumber, count: this.u53(), bytes: this.u53(), lastSequence: this.u53() };
   }
 
   will(): WillRow {

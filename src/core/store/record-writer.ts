@@ -132,6 +132,7 @@ export class RecordWriter implements RecordSink {
     this.#begin(RecordKind.QueueTail, row.sessionNumber);
     this.#u53(row.count);
     this.#u53(row.bytes);
+    this.#u53(row.lastSequence);
   }
 
   inboundPut(sessionNumber: number, packetId: number): void {

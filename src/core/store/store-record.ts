@@ -81,6 +81,8 @@ export interface QueueTailRow {
   readonly count: number;
   /** What the messages weigh, by `ApplicationMessage.sizeBytes`. */
   readonly bytes: number;
+  /** Of the last message that waits: new ones come behind it. */
+  readonly lastSequence: number;
 }
 
 /** Where records go: into a store, or out of it into a broker that starts. */
