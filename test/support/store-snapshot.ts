@@ -76,41 +76,59 @@ export interface SnapshotOptions {
 }
 
 export function snapshot(engine: StoreEngine, { pageMessages = 3 }: SnapshotOptions = {}): Snapshot {
-  const sessions: SessionRow[] = [];
-  const subscriptions: SubscriptionRow[] = [];
-  const inbound: [number, number][] = [];
-  const wills: (WillRow & { readonly message: PlainMessage })[] = [];
-  const underWay: PlainDelivery[] = [];
-  const tails: QueueTailRow[] = [];
-  const retained: PlainMessage[] = [];
-  const { brokerMs, wallMs } = engine.load({
+  const rows = new LoadedRows();
+  const { brokerMs, wallMs } = engine.load(rows.sink);
+  const waiting = rows.sessions.flatMap(({ sessionNumber }) => allWaiting(engine, sessionNumber, pageMessages));
+  return rows.snapshot({ brokerMs, wallMs }, waiting);
+}
+
+/** What a load hands over, put in order. */
+export class LoadedRows {
+  readonly #sessions: SessionRow[] = [];
+  readonly #subscriptions: SubscriptionRow[] = [];
+  readonly #inbound: [number, number][] = [];
+  readonly #wills: (WillRow & { readonly message: PlainMessage })[] = [];
+  readonly #underWay: PlainDelivery[] = [];
+  readonly #tails: QueueTailRow[] = [];
+  readonly #retained: PlainMessage[] = [];
+
+  readonly sink: RecordSink = {
     ...NOTHING,
-    sessionPut: (row) => void sessions.push(row),
-    subscriptionPut: (row) => void subscriptions.push(row),
-    inboundPut: (sessionNumber, packetId) => void inbound.push([sessionNumber, packetId]),
-    willPut: (row, message) => void wills.push({ ...row, message: plainMessage(message) }),
-    queuePut: (row, message) => void underWay.push({ ...row, message: plainMessage(message) }),
-    queueTail: (row) => void tails.push(row),
-    retainedPut: (message) => void retained.push(plainMessage(message)),
-  });
-  const bySession = (a: { sessionNumber: number }, b: { sessionNumber: number }): number =>
-    a.sessionNumber - b.sessionNumber;
-  const byText =
-    <Row>(text: (row: Row) => string) =>
-    (a: Row, b: Row): number =>
-      text(a) < text(b) ? -1 : 1;
-  sessions.sort(bySession);
-  return {
-    sessions,
-    subscriptions: subscriptions.sort(byText((row) => `${row.sessionNumber} ${row.filter}`)),
-    inbound: inbound.sort(([a, b], [c, d]) => a - c || b - d),
-    wills: wills.sort(bySession),
-    underWay: underWay.sort(bySession),
-    tails: tails.sort(bySession),
-    waiting: sessions.flatMap(({ sessionNumber }) => allWaiting(engine, sessionNumber, pageMessages)),
-    retained: retained.sort(byText((row) => row.topicName)),
-    clock: { brokerMs, wallMs },
+    sessionPut: (row) => void this.#sessions.push(row),
+    subscriptionPut: (row) => void this.#subscriptions.push(row),
+    inboundPut: (sessionNumber, packetId) => void this.#inbound.push([sessionNumber, packetId]),
+    willPut: (row, message) => void this.#wills.push({ ...row, message: plainMessage(message) }),
+    queuePut: (row, message) => void this.#underWay.push({ ...row, message: plainMessage(message) }),
+    queueTail: (row) => void this.#tails.push(row),
+    retainedPut: (message) => void this.#retained.push(plainMessage(message)),
   };
+
+  /** In the order of their numbers. */
+  get sessions(): readonly SessionRow[] {
+    return this.#sessions.sort(bySession);
+  }
+
+  snapshot(clock: StoreClock, waiting: readonly PlainDelivery[]): Snapshot {
+    return {
+      sessions: this.sessions,
+      subscriptions: this.#subscriptions.sort(byText((row) => `${row.sessionNumber} ${row.filter}`)),
+      inbound: this.#inbound.sort(([a, b], [c, d]) => a - c || b - d),
+      wills: this.#wills.sort(bySession),
+      underWay: this.#underWay.sort(bySession),
+      tails: this.#tails.sort(bySession),
+      waiting,
+      retained: this.#retained.sort(byText((row) => row.topicName)),
+      clock,
+    };
+  }
+}
+
+function bySession(a: { readonly sessionNumber: number }, b: { readonly sessionNumber: number }): number {
+  return a.sessionNumber - b.sessionNumber;
+}
+
+function byText<Row>(text: (row: Row) => string): (a: Row, b: Row) => number {
+  return (a, b) => (text(a) < text(b) ? -1 : 1);
 }
 
 /** Every message of a session that waits, page by page. */

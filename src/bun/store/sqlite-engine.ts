@@ -19,7 +19,7 @@ import { type ClockRow, clockColumns, clockRow } from "./kept-rows.ts";
 import { createPrivateFile } from "./private-file.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { type DroppedRows, StoreReader } from "./store-reader.ts";
-import { bringUpToDate, checkSchema } from "./store-schema.ts";
+import { bringUpToDate, checkIdentity, checkSchema } from "./store-schema.ts";
 import { prepareStatements, type StoreStatements } from "./store-statements.ts";
 import { Sweeper } from "./sweeper.ts";
 
@@ -154,8 +154,14 @@ export class SqliteEngine implements StoreEngine {
     return this.#walPages() > this.#walPagesDue;
   }
 
-  checkpoint(): void {
-    this.#guarded("writing back", () => this.#sql.checkpoint.values());
+  /** Writes back what it can: a disk without room has to be found by a transaction, which can be tried again. */
+  checkpoint(how: "checkpoint" | "truncate" = "checkpoint"): void {
+    try {
+      this.#sql[how].values();
+    } catch (error) {
+      const fault = storeFault(error, `writing back ${this.path}`);
+      if (fault.kind !== "full" && fault.kind !== "locked") throw fault;
+    }
     // Whoever reads the file, to copy it, keeps pages in the WAL: no use in asking again after every transaction.
     this.#walPagesDue = this.#walPages() + this.#walPagesMax;
   }
@@ -179,15 +185,18 @@ export class SqliteEngine implements StoreEngine {
     return false;
   }
 
-  /** Writes back what is in the WAL and lets go of the file. */
+  /** Writes back what is in the WAL and lets go of the file, even where that fails. */
   close(): void {
-    if (!this.#isClockWritten || this.#clock.hasUnsynced) {
-      this.#synchronous("fsync");
-      this.#clock = { ...this.#clock, hasUnsynced: false };
-      this.#transaction("closing", () => this.#sql.putClock.run(...clockColumns(this.#clock)));
+    try {
+      if (!this.#isClockWritten || this.#clock.hasUnsynced) {
+        this.#synchronous("fsync");
+        this.#clock = { ...this.#clock, hasUnsynced: false };
+        this.#transaction("closing", () => this.#sql.putClock.run(...clockColumns(this.#clock)));
+      }
+      this.checkpoint("truncate");
+    } finally {
+      this.#db.close();
     }
-    this.#guarded("closing", () => this.#sql.truncate.values());
-    this.#db.close();
   }
 
   #note(changes: GatheredChanges): void {
@@ -269,6 +278,7 @@ function prepareFile(db: Database, path: string): void {
     set(`page_size = ${PAGE_BYTES}`);
     set("auto_vacuum = INCREMENTAL");
   }
+  checkIdentity(db, path);
   set("trusted_schema = OFF");
   set("cell_size_check = ON");
   set(`cache_size = -${CACHE_KIB}`);
@@ -278,7 +288,7 @@ function prepareFile(db: Database, path: string): void {
   set("synchronous = FULL");
   set("wal_autocheckpoint = 0");
   set(`journal_size_limit = ${WAL_BYTES_KEPT}`);
-  bringUpToDate(db, path);
+  bringUpToDate(db);
   const problems = db.prepare("PRAGMA quick_check(3)").values().flat();
   if (problems[0] !== "ok") throw new StoreFault("corrupt", `${path} is damaged: ${problems.join("; ")}`);
   checkSchema(db, path);

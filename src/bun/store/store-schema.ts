@@ -87,8 +87,8 @@ function firstVersion(db: Database): void {
 /** Version 0 is an empty file. */
 export const SCHEMA_STEPS: readonly SchemaStep[] = [firstVersion];
 
-/** Brings a file up to the last version, in one transaction; refuses what is no store, or one of a later version. */
-export function bringUpToDate(db: Database, path: string, steps: readonly SchemaStep[] = SCHEMA_STEPS): void {
+/** Refuses what is no store, or one of a later version, before anything in it changes. */
+export function checkIdentity(db: Database, path: string, steps: readonly SchemaStep[] = SCHEMA_STEPS): void {
   const version = pragma(db, "user_version");
   const application = pragma(db, "application_id");
   const isEmpty = db.query("SELECT 1 FROM sqlite_schema LIMIT 1").get() === null;
@@ -104,6 +104,11 @@ export function bringUpToDate(db: Database, path: string, steps: readonly Schema
       `${path} was written by a later version of rqtt: its schema is ${version}, this one knows up to ${steps.length}; start the later version, or give this one a folder of its own`,
     );
   }
+}
+
+/** Takes the steps that are left, in one transaction. */
+export function bringUpToDate(db: Database, steps: readonly SchemaStep[] = SCHEMA_STEPS): void {
+  const version = pragma(db, "user_version");
   if (version === steps.length) return;
   db.run("BEGIN IMMEDIATE");
   for (const step of steps.slice(version)) step(db);
