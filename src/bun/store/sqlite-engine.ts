@@ -33,9 +33,10 @@ export interface SqliteEngineOptions {
 }
 
 export const PAGE_BYTES = 8192;
-const WAL_BYTES_MAX = 16 * 1024 * 1024;
+/** Writing back holds up the next transaction: often and little of it, so that no acknowledgement waits for long. */
+const WAL_BYTES_MAX = 4 * 1024 * 1024;
 /** What is left of a WAL that has grown beyond it, once it is written back. */
-const WAL_BYTES_KEPT = 64 * 1024 * 1024;
+const WAL_BYTES_KEPT = 4 * WAL_BYTES_MAX;
 const CACHE_KIB = 16 * 1024;
 /** Another process may hold the file for a moment, to look at it or to copy it. */
 const BUSY_MS = 5000;
