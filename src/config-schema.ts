@@ -212,7 +212,12 @@ export const TABLE: Table<Config> = {
     ["refuse", "set-aside"],
     "what a damaged store does to the start; set-aside renames it and begins with an empty one",
   ),
-  diskFreeBytesMin: bytes(256 * 1024 * 1024, 0, BYTES_MAX, "room on the disk below which nothing more is stored"),
+  diskFreeBytesMin: bytes(
+    0,
+    0,
+    BYTES_MAX,
+    "room on the disk below which nothing more is stored; 0: 256 MiB, or a twentieth of a smaller disk",
+  ),
   queueOverflow: choice(
     DEFAULT_BROKER_CONFIG.queueOverflow,
     ["drop-newest", "drop-oldest"],

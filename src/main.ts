@@ -2,8 +2,8 @@
 /**
  * The command line: configuration in, a running broker out, and its end. Wiring only; other commands are in commands/.
  *
- * Exit codes: 0 after a stop that was asked for, 1 where a listener or a provider cannot be had, 2 for a mistake in the
- * configuration, 70 for a bug.
+ * Exit codes: 0 after a stop that was asked for, 1 where a listener, a provider or the store cannot be had, 2 for a mistake in
+ * the configuration, 70 for a bug, 74 when the disk fails.
  */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -12,8 +12,14 @@ import { type AdminDoor, openAdmin } from "./bun/admin.ts";
 import { createBroker, ListenError, type RunningBroker } from "./bun/create-broker.ts";
 import { createLog, stderrSink } from "./bun/log.ts";
 import { loadPlugin, type PluginUse } from "./bun/plugin-chain.ts";
+import { StoreFault } from "./bun/store/store-fault.ts";
 import { type Config, type LoadResult, loadConfig, VERSION } from "./config.ts";
 import type { Log } from "./core/ports.ts";
+
+/** The disk failed (sysexits.h). */
+const EXIT_STORE = 74;
+/** What an acknowledgement says of a message. */
+const SURVIVED = { fsync: "on disk", written: "it survives this process", memory: "received" } as const;
 
 const argv = Bun.argv.slice(2);
 if (argv[0] === "auth" || argv[0] === "plugin") {
@@ -55,7 +61,7 @@ async function run(config: Config, folder: string): Promise<void> {
     reloading = reloading.then(() => reload(broker, config, log));
   });
   console.log(`rqtt ready ${broker.urls.join(" ")}`);
-  console.log(nextSteps(config));
+  console.log(nextSteps(config, folder));
 }
 
 /** The chain that the configuration describes; without one, everybody or nobody. */
@@ -74,6 +80,12 @@ async function start(config: Config, folder: string, log: Log): Promise<RunningB
       limits: config.limits,
       capabilities: config.capabilities,
       queueOverflow: config.queueOverflow,
+      ...(config.store === "memory" ? {} : { store: config.store }),
+      durability: config.durability,
+      damagedStore: config.damagedStore,
+      diskFreeBytesMin: config.diskFreeBytesMin,
+      // Whatever is said from now on cannot be kept: the process that starts next finds what the disk has.
+      onStoreFailure: () => process.exit(EXIT_STORE),
       ceiling: config.auth.ceiling,
       denyAction: config.auth.denyAction,
       sysIntervalMs: config.sys.intervalMs,
@@ -84,6 +96,10 @@ async function start(config: Config, folder: string, log: Log): Promise<RunningB
     });
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
+    if (error instanceof StoreFault) {
+      console.error(`rqtt: store: ${text}`);
+      process.exit(error.kind === "broken" ? EXIT_STORE : 1);
+    }
     if (!(error instanceof ListenError) && !text.startsWith("auth.chain[")) throw error;
     console.error(`rqtt: ${text}`);
     // A setting of a plugin is a mistake in the configuration like any other.
@@ -144,7 +160,7 @@ function settingsThatWait(running: Config, next: Config): string[] {
 }
 
 /** What a newcomer has now, and the one thing to type for each next step. */
-function nextSteps({ auth }: Config): string {
+function nextSteps({ auth, store, durability }: Config, folder: string): string {
   const everybody = auth.anonymous !== "nowhere";
   const who =
     auth.chain.length > 0
@@ -152,8 +168,12 @@ function nextSteps({ auth }: Config): string {
       : everybody
         ? "clients come in without a password"
         : "nobody comes in: auth.anonymous is nowhere and there is no auth.chain";
+  const kept =
+    store === "memory"
+      ? "sessions and retained messages end with this process"
+      : `sessions and messages are kept in ${resolve(folder, store)}; acknowledged means ${SURVIVED[durability]}`;
   return [
-    `  ${who}; sessions and retained messages are kept in memory`,
+    `  ${who}; ${kept}`,
     "  another address    --listen mqtt://127.0.0.1:1884 (again for each listener)",
     "  the whole network  --listen mqtt://0.0.0.0:1883, with an [[auth.chain]] or --set auth.anonymous=everywhere",
     "  every setting      --help, or a file: --config rqtt.toml",

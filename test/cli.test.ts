@@ -84,7 +84,9 @@ describe("start", () => {
   });
 
   test("the package's own command does the same", async () => {
-    const child = startLineProcess([process.execPath, "run", "start", "--listen", TCP], { cwd: ROOT });
+    const child = startLineProcess([process.execPath, "run", "start", "--listen", TCP, "--store", "memory"], {
+      cwd: ROOT,
+    });
     const line = await child.line((text) => text.startsWith(READY));
     expect(line).toMatch(/^rqtt ready mqtt:\/\/127\.0\.0\.1:\d+$/u);
     child.signal("SIGTERM");

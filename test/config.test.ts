@@ -57,7 +57,7 @@ describe("with nothing configured", () => {
       store: "data",
       durability: "fsync",
       damagedStore: "refuse",
-      diskFreeBytesMin: 256 * 1024 * 1024,
+      diskFreeBytesMin: 0,
       queueOverflow: "drop-newest",
       limits: DEFAULT_LIMITS,
       capabilities: DEFAULT_CAPABILITIES,

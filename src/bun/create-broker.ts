@@ -8,6 +8,7 @@
  * Every option has the default that the command line has, but for the listeners: an embedded broker opens none unasked.
  */
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { Broker } from "../core/broker.ts";
 import type { ClientReport } from "../core/client-report.ts";
 import { allowAll } from "../core/gate/allow-all.ts";
@@ -29,10 +30,11 @@ import {
   parseListenerUrl,
   withoutSecrets,
 } from "../listener-url.ts";
+import { BrokerStore } from "./broker-store.ts";
 import { Handshakes } from "./handshakes.ts";
 import { connectInProcess, type InProcessConnection } from "./in-process.ts";
 import { type ChainOptions, closeChain, createChain, type PluginUse } from "./plugin-chain.ts";
-import { PluginHost } from "./plugin-host.ts";
+import { PluginHost, type VerdictSink } from "./plugin-host.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
 import type { JudgedSessions } from "./recheck.ts";
 import { type ListenContext, listenTcp, type RunningListener } from "./tcp.ts";
@@ -60,6 +62,14 @@ export interface CreateBrokerOptions {
   readonly version?: string;
   /** Who decides about clients: plugins, asked in this order. Default: everybody may do everything, whatever the listener. */
   readonly plugins?: readonly PluginUse[];
+  /** The folder that keeps sessions and messages, from `folder` where it is relative. Default: they end with the process. */
+  readonly store?: string;
+  /** What a damaged store does: refuses the start (default), or is set aside for an empty one. */
+  readonly damagedStore?: "refuse" | "set-aside";
+  /** Bytes free on the disk below which nothing more is stored; 0 (default): 256 MiB, or a twentieth of a smaller disk. */
+  readonly diskFreeBytesMin?: number;
+  /** The disk has failed: what was not acknowledged is not safe, and nothing will be. Default: every connection is cut. */
+  readonly onStoreFailure?: (error: Error) => void;
   /** What acknowledgements promise where there is a store: to survive a power failure (default), kill -9, or neither. */
   readonly durability?: Durability;
   /** Topic Filters that nobody may publish or subscribe to, whatever a plugin allows. */
@@ -169,21 +179,23 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
       return count;
     },
   };
-  const host =
-    options.plugins === undefined
-      ? undefined
-      : new PluginHost(await createChain(options.plugins, chainOptions), {
-          log,
-          sink(requestId, verdict) {
-            broker.verdict(requestId, verdict, nowMs());
-            turn.schedule();
-          },
-        });
-  const ids = { clientId: randomClientId, seed: randomSeed };
-  const broker: Broker = new Broker(config, { auth: host ?? allowAll, log, ids }, nowMs());
-  const turn = new Turn(broker);
   const running: RunningListener[] = [];
+  const cutEverybody = (): void => {
+    for (const listener of running) {
+      listener.stop();
+      listener.destroyAll();
+    }
+  };
+  const store = await storeOf(options, log, options.onStoreFailure ?? cutEverybody);
+  const host = await hostOf(options.plugins, chainOptions, store, (requestId, verdict) => {
+    broker.verdict(requestId, verdict, nowMs());
+    turn.schedule();
+  });
+  const ids = { clientId: randomClientId, seed: randomSeed };
+  const broker: Broker = new Broker(config, { auth: host ?? allowAll, log, ids, store: store?.port }, nowMs());
+  const turn = new Turn(broker);
   try {
+    await store?.load(broker, turn);
     const handshakes = new Handshakes(broker, config.limits, log);
     const context: ListenContext = { broker, turn, limits: config.limits, log, handshakes };
     for (const listener of listeners) running.push(start(listener, context));
@@ -191,6 +203,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     for (const listener of running) listener.stop();
     turn.stop();
     await host?.close();
+    await store?.close();
     throw error;
   }
   turn.schedule();
@@ -210,6 +223,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
       isClosed = true;
       await close(broker, turn, running, timeoutMs);
       await host?.close();
+      await store?.close();
     },
     get providers() {
       return host?.report() ?? [];
@@ -262,6 +276,31 @@ function replacer({ broker, turn, host, chainOptions, isClosed }: Replaceable) {
     const done = await inForce;
     await done();
   };
+}
+
+/** The store of the options; rejects with a StoreFault. */
+async function storeOf(
+  { store, folder = ".", damagedStore = "refuse", diskFreeBytesMin = 0 }: CreateBrokerOptions,
+  log: Log,
+  failed: (error: Error) => void,
+): Promise<BrokerStore | undefined> {
+  if (store === undefined) return undefined;
+  return BrokerStore.open({ folder: resolve(folder, store), damagedStore, diskFreeBytesMin, log, failed });
+}
+
+async function hostOf(
+  plugins: readonly PluginUse[] | undefined,
+  options: ChainOptions,
+  store: BrokerStore | undefined,
+  sink: VerdictSink,
+): Promise<PluginHost | undefined> {
+  if (plugins === undefined) return undefined;
+  try {
+    return new PluginHost(await createChain(plugins, options), { log: options.log, sink });
+  } catch (error) {
+    await store?.close();
+    throw error;
+  }
 }
 
 /** A listener that could not be started; the message says which and why. */

@@ -4,15 +4,33 @@
  * Owns the clock (monotonic, so that a step of the wall clock neither expires nor revives anything) and the one timer.
  */
 import type { Broker } from "../core/broker.ts";
+import type { StoreClock } from "../core/store/store-engine.ts";
 
 /** `setTimeout` fires at once for more than 2^31-1 ms; waking up once a day does no harm. */
 const TIMER_MS_MAX = 24 * 60 * 60 * 1000;
 
 const STARTED_AT_MS = Date.now() - performance.now();
 
-/** Milliseconds since 1970 by a clock that never steps. */
+/** Wall clocks differ by less than this without anybody having set them. */
+const STEP_MS = 1_000;
+
+/** What a store's clock is ahead of this process's own. */
+let aheadMs = 0;
+
+/** Milliseconds since 1970 by a clock that never steps; where a store's clock is gone on with, since a 1970 of its own. */
 export function nowMs(): number {
-  return STARTED_AT_MS + performance.now();
+  return STARTED_AT_MS + performance.now() + aheadMs;
+}
+
+/**
+ * Goes on from where a broker's clock stood when its store was last written: later by what the wall clock says has passed, and
+ * never earlier. Deadlines in the store keep their distance, even where the wall clock was set meanwhile.
+ */
+export function continueClock({ brokerMs, wallMs }: StoreClock): void {
+  if (brokerMs === 0) return;
+  const passedMs = Math.max(0, Date.now() - wallMs);
+  const aheadBy = brokerMs + passedMs - nowMs();
+  if (Math.abs(aheadBy) > STEP_MS) aheadMs += aheadBy;
 }
 
 export class Turn {

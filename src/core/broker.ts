@@ -175,8 +175,7 @@ export class Broker {
   }
 
   /** What the store gives back at the start goes into this, before any other input; then `finish`. */
-  restore(nowMs: number): Restoration {
-    this.#state.nowMs = nowMs;
+  restore(): Restoration {
     return new Restoration(this.#state);
   }
 

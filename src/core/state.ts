@@ -48,7 +48,7 @@ export class BrokerState {
   lastRequestId = 0;
   lastExchangeId = 0;
   readonly sysDeadline = new Deadline<undefined>("sys", undefined);
-  readonly startedAtMs: number;
+  startedAtMs: number;
   /** Milliseconds since 1970, as the input that is being handled said. */
   nowMs: number;
   /** Lent to whoever decodes a packet; one packet at a time. */

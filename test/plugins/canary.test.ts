@@ -3,7 +3,7 @@
  * output of a command.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createBroker, type RunningBroker } from "rqtt";
@@ -28,7 +28,7 @@ setDefaultTimeout(30_000);
 
 const CANARY = "canary-71f2c0";
 const MAIN = join(ROOT, "src", "main.ts");
-const folder = mkdtempSync(join(tmpdir(), "rqtt-canary-"));
+const folder = mkdtempSync(join(tmpdir(), "rqtt-secrets-"));
 const brokers: RunningBroker[] = [];
 const issuer = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("broken", { status: 500 }) });
 const down = `http://127.0.0.1:${issuer.port}`;
@@ -283,7 +283,7 @@ describe("the canary", () => {
     const token = await signToken(key, { claims: { jti: CANARY, password: CANARY } });
     const clients: [string, ConnectInit][] = [
       ["by-password", { username: "door", password: CANARY }],
-      ["by-token", { username: token }],
+      ["by-token", { username: token, cleanStart: false, properties: { sessionExpiryInterval: 60 } }],
       ["kept-out", { username: CANARY, password: `${CANARY}x` }],
     ];
     const open: RawClient[] = [];
@@ -300,7 +300,9 @@ describe("the canary", () => {
     expect(await child.exited).toBe(0);
     expect(said).toInclude('let in by password-file as "door"');
     expect(said).toInclude('let in by jwt as "main:alice"');
-    const all = [said, ...child.lines, child.stderr()].join("\n");
+    const kept = readdirSync(join(folder, "data")).map((name) => readFileSync(join(folder, "data", name), "latin1"));
+    expect(kept.join("")).toInclude("main:alice");
+    const all = [said, ...child.lines, child.stderr(), ...kept].join("\n");
     expect(all).not.toContain("canary");
     for (const part of token.split(".")) expect(all).not.toContain(part);
   });

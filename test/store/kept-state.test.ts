@@ -4,6 +4,8 @@
  */
 import { describe, expect, test } from "bun:test";
 import type { Packet } from "../../src/core/codec/packet.ts";
+import type { AuthHost } from "../../src/core/ports.ts";
+import { ignoredRecords } from "../../src/core/store/ignored-records.ts";
 import { HeldStore } from "../support/held-store.ts";
 import { type ConnectInit, type TestClient, World } from "../support/world.ts";
 
@@ -312,11 +314,30 @@ describe("what is there after kill -9", () => {
     expect(kinds).toEqual([]);
   });
 
-  test("the session belongs to whom it belonged to, with the rights it had", () => {
-    const { world } = begin();
-    world.connect(KEPT);
-    const report = restart(world).broker.report("kept");
-    expect(report).toMatchObject({ clientId: "kept" });
+  test("the session belongs to whom it belonged to, with the rights it had; claims are not kept", () => {
+    const rules = { allow: [{ on: "both", filter: "u/${username}/#" } as const] };
+    const door = { id: "door", username: "xy", provider: "p", permissions: rules, attributes: { claim: "unsaid" } };
+    const auth: AuthHost = {
+      ask: ({ username }) => ({
+        do: "accept",
+        principal: username === undefined ? { id: "other", permissions: "everything" } : door,
+      }),
+      abandon() {},
+    };
+    const store = new HeldStore();
+    const world = new World({ store, auth });
+    const will = { topicName: "u/xy/w", payload: "allowed", properties: { willDelayInterval: 1 } };
+    world.connect({ ...KEPT, username: "door", will }).subscribe("u/xy/#", { qos: 1 });
+    const again = new World({ store, auth, nowMs: world.nowMs + 1 });
+    const watcher = again.connect();
+    watcher.subscribe("#");
+    again.advance(2_000);
+    expect(texts(watcher.takePublishes())).toEqual(["allowed"]);
+    expect(again.dial(KEPT).take("connack").reasonCode).toBe(0x85);
+    expect(again.connect({ ...KEPT, username: "door" }).connack!.sessionPresent).toBe(true);
+    const written: string[] = [];
+    store.engine.load({ ...ignoredRecords, sessionPut: ({ principal }) => void written.push(principal) });
+    expect(written.join()).not.toInclude("unsaid");
   });
 });
 

@@ -86,8 +86,8 @@ export class World {
       this.nowMs,
     );
     if (this.store !== undefined) {
-      const restoration = this.broker.restore(this.nowMs);
-      restoration.finish(this.store.engine.load(restoration.sink));
+      const restoration = this.broker.restore();
+      restoration.finish(this.store.engine.load(restoration.sink), this.nowMs);
       this.broker.tick(this.nowMs);
       this.settle();
     }

@@ -8,7 +8,7 @@
 import type { QoS } from "../codec/packet.ts";
 import { filterCovers, filtersOverlap, parseTopicFilter, topicMatches } from "../codec/topic.ts";
 import type { Ceiling } from "../limits.ts";
-import type { PrincipalInit, Rule, RuleSet } from "./provider.ts";
+import type { Permissions, PrincipalInit, Rule, RuleSet } from "./provider.ts";
 
 const ANY_QOS: QoS = 2;
 const PLACEHOLDER = /\$\{([^}]*)\}/gu;
@@ -24,6 +24,8 @@ export class Grant {
   /** Whether deliveries have to be looked at one by one: only with deny rules. */
   readonly deniesDeliveries: boolean;
   readonly allowsEverything: boolean;
+  /** The rules with their placeholders filled in, without the ceiling: what a session that outlives the process needs to know. */
+  readonly filled: Permissions;
   readonly #everything: boolean;
   /** The rules about publishing with their filters taken apart, since a PUBLISH looks at all of them. */
   readonly #publishAllowed: readonly SplitRule[];
@@ -36,14 +38,17 @@ export class Grant {
   #remembered: Map<string, number> | null = null;
   #rememberedRetained: Map<string, number> | null = null;
 
-  constructor(principal: PrincipalInit, clientId: string, ceiling: Ceiling) {
+  /** `isFilled`: the permissions are what another grant has as `filled`, and are taken word for word. */
+  constructor(principal: PrincipalInit, clientId: string, ceiling: Ceiling, isFilled = false) {
     const { permissions } = principal;
     this.#everything = permissions === "everything";
     const { allow, deny = [] }: RuleSet = permissions === "everything" ? { allow: [] } : permissions;
     const fill = (rules: readonly Rule[], isDeny: boolean): Rule[] =>
-      rules.flatMap((rule) => fillIn(rule, principal, clientId, isDeny));
+      isFilled ? [...rules] : rules.flatMap((rule) => fillIn(rule, principal, clientId, isDeny));
     const allowed = fill(allow, false);
-    const denied = [...fill(deny, true), ...ceiling.deny];
+    const ownDenied = fill(deny, true);
+    const denied = [...ownDenied, ...ceiling.deny];
+    this.filled = this.#everything ? "everything" : { allow: allowed, deny: ownDenied };
     this.#publishAllow = allowed.filter((rule) => rule.on !== "sub");
     this.#subscribeAllow = allowed.filter((rule) => rule.on !== "pub");
     this.#publishDeny = denied.filter((rule) => rule.on !== "sub");
@@ -150,6 +155,14 @@ export class Grant {
   mayReceive(topicName: string): boolean {
     return !this.#subscribeDeny.some((rule) => deniesTopic(rule, topicName));
   }
+}
+
+const EVERYTHING = new Grant({ id: "", permissions: "everything" }, "", { deny: [] });
+
+/** A principal's grant; those that look at nothing are one and the same, since most clients of an open broker are idle. */
+export function grantOf(principal: PrincipalInit, clientId: string, ceiling: Ceiling): Grant {
+  const looksAtNothing = principal.permissions === "everything" && ceiling.deny.length === 0;
+  return looksAtNothing ? EVERYTHING : new Grant(principal, clientId, ceiling);
 }
 
 interface SplitRule {

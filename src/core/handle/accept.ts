@@ -11,7 +11,7 @@ import { Writer } from "../codec/writer.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import { InboundAliases, OutboundAliases } from "../connection/topic-alias.ts";
 import { Deadline } from "../deadlines.ts";
-import { Grant } from "../gate/grant.ts";
+import { grantOf } from "../gate/grant.ts";
 import type { PrincipalInit } from "../gate/provider.ts";
 import { NEVER_EXPIRES, Session } from "../session/session.ts";
 import type { Will } from "../session/will.ts";
@@ -42,7 +42,7 @@ export function mayUseClientId({ id, clientId: rule }: PrincipalInit, clientId: 
 /** Puts a principal's rights in force on a session, and its expiry on the session's connection, where there is one. */
 export function adoptPrincipal(state: BrokerState, session: Session, principal: PrincipalInit): void {
   session.principal = principal;
-  session.grant = new Grant(principal, session.clientId, state.config.ceiling);
+  session.grant = grantOf(principal, session.clientId, state.config.ceiling);
   const { connection } = session;
   if (connection === null) return;
   connection.principal = principal;
@@ -66,7 +66,7 @@ export function acceptConnect(
   if (!mayUseClientId(principal, connect.clientId)) {
     return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "this client id is not for this identity");
   }
-  const grant = new Grant(principal, connect.clientId, state.config.ceiling);
+  const grant = grantOf(principal, connect.clientId, state.config.ceiling);
   const present = state.sessions.get(connect.clientId);
   if (present !== undefined && present.owner !== owner) {
     return refuse(state, connection, ReasonCode.ClientIdentifierNotValid, "the session belongs to somebody else");

@@ -68,12 +68,13 @@ function out(state: BrokerState, session: Session, why: string): Rejudged {
 }
 
 function stay(state: BrokerState, session: Session, principal: Principal): Rejudged {
-  const before = session.grant;
+  const { grant: before, expiryInterval } = session;
   adoptPrincipal(state, session, principal);
   shortenExpiry(state, session, expiryIntervalMax(state, principal));
-  if (session.grant.equals(before)) return "kept";
-  revokeUncovered(state, session);
-  return "changed";
+  const isSame = session.grant.equals(before);
+  if (!isSame) revokeUncovered(state, session);
+  if (!isSame || session.expiryInterval !== expiryInterval) state.journal.session(session);
+  return isSame ? "kept" : "changed";
 }
 
 /** A session that is away has to end within what its client is granted now, counted from now. */

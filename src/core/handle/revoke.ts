@@ -61,8 +61,8 @@ function revokeSubscriptions(state: BrokerState, session: Session): void {
   }
 }
 
-const NOBODY: Principal = { id: "nobody", permissions: { allow: [] } };
-const NO_RIGHTS = new Grant(NOBODY, "", { deny: [] });
+export const NOBODY: Principal = { id: "nobody", permissions: { allow: [] } };
+export const NO_RIGHTS = new Grant(NOBODY, "", { deny: [] });
 
 /** Ends the connections of the principals that `where` picks; `revoke` takes their sessions' rights first. */
 export function dropPrincipals(

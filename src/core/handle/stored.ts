@@ -24,6 +24,8 @@ import {
 } from "../store/store-record.ts";
 import { ownerOf } from "./accept.ts";
 import { endSession } from "./closed.ts";
+import { NO_RIGHTS, NOBODY } from "./revoke.ts";
+import { publishStatistics } from "./sys.ts";
 
 /** Part of the backlog's bound at which clients are read from again. */
 const BACKLOG_RESUME = 0.5;
@@ -53,9 +55,11 @@ export class Restoration {
   readonly #byNumber = new Map<number, Session>();
   readonly #connected: Session[] = [];
   readonly #willsDue = new Map<Session, number>();
-  /** Principals with their grants by what they are made of: thousands of clients often have the same rights. */
-  readonly #rights = new Map<string, { readonly principal: Principal; readonly grant: Grant }>();
+  /** By the permissions they are made of: thousands of clients often have the same rights. */
+  readonly #grants = new Map<string, Grant>();
   readonly sink: RecordSink;
+  /** Retained messages put back. */
+  retained = 0;
 
   constructor(state: BrokerState) {
     this.#state = state;
@@ -68,6 +72,7 @@ export class Restoration {
         if (session === undefined) return;
         const delivery = state.outbound.tails.delivery(session, row, message);
         session.inflight.restore(delivery, row.packetId);
+        state.journal.passed(row.sequence);
         session.queuedBytes += delivery.message.sizeBytes;
       },
       queueTail: (row) => this.#tail(row),
@@ -76,6 +81,7 @@ export class Restoration {
         if (session !== undefined) (session.inboundQos2 ??= new Map()).set(packetId, session.connectionNumber);
       },
       retainedPut: (kept) => {
+        this.retained++;
         const entry = state.retained.set(state.outbound.tails.message(kept));
         if (kept.expiresAtMs !== NO_TIME) state.deadlines.set(entry.deadline, kept.expiresAtMs);
       },
@@ -88,19 +94,30 @@ export class Restoration {
     };
   }
 
+  /** Sessions put back. */
+  get sessions(): number {
+    return this.#byNumber.size;
+  }
+
   /** Everything was given: clients that were connected have left now. */
-  finish({ sessionNumberMax }: StoreLoad): void {
-    const { journal } = this.#state;
+  finish({ sessionNumberMax, messageNumberMax }: StoreLoad, nowMs: number): void {
+    const state = this.#state;
+    const { journal } = state;
+    state.nowMs = nowMs;
+    state.startedAtMs = nowMs;
     journal.lastSessionNumber = sessionNumberMax;
+    journal.passed(messageNumberMax);
     for (const [session, dueAtMs] of this.#willsDue) if (dueAtMs !== NO_TIME) this.#willAt(session, dueAtMs);
     for (const session of this.#connected) this.#leave(session);
+    if (state.config.sysIntervalMs > 0) publishStatistics(state);
   }
 
   #session(row: SessionRow): void {
     const state = this.#state;
     const { clientId, sessionNumber, expiryInterval, requestedExpiryInterval, expiresAtMs } = row;
-    const { principal, grant } = this.#rightsOf(row);
-    const session = new Session(clientId, ownerOf(principal), grant, principal);
+    const kept = JSON.parse(row.principal) as Principal;
+    const { principal, grant } = this.#rightsOf(kept);
+    const session = new Session(clientId, ownerOf(kept), grant, principal);
     session.storeNumber = sessionNumber;
     session.expiryInterval = expiryInterval;
     session.requestedExpiryInterval = requestedExpiryInterval;
@@ -111,14 +128,22 @@ export class Restoration {
     else if (expiresAtMs !== NO_TIME) this.#expireAt(session, expiresAtMs);
   }
 
-  #rightsOf({ principal: text, clientId }: SessionRow): { readonly principal: Principal; readonly grant: Grant } {
-    const key = text.includes("${") ? `${clientId}\u0000${text}` : text;
-    const known = this.#rights.get(key);
-    if (known !== undefined) return known;
-    const principal = JSON.parse(text) as Principal;
-    const rights = { principal, grant: new Grant(principal, clientId, this.#state.config.ceiling) };
-    this.#rights.set(key, rights);
-    return rights;
+  /** Withdrawn rights stay withdrawn, until somebody is let in. */
+  #rightsOf(principal: Principal): { readonly principal: Principal; readonly grant: Grant } {
+    const { permissions } = principal;
+    const hasNone = permissions !== "everything" && permissions.allow.length === 0;
+    if (hasNone) return { principal: NOBODY, grant: NO_RIGHTS };
+    return { principal, grant: this.#grantOf(principal) };
+  }
+
+  #grantOf(principal: Principal): Grant {
+    const key = JSON.stringify(principal.permissions);
+    let grant = this.#grants.get(key);
+    if (grant === undefined) {
+      grant = new Grant(principal, "", this.#state.config.ceiling, true);
+      this.#grants.set(key, grant);
+    }
+    return grant;
   }
 
   #subscription(row: SubscriptionRow): void {
@@ -137,9 +162,10 @@ export class Restoration {
     state.router.add(subscription, parsed.shareName);
   }
 
-  #tail({ sessionNumber, count, bytes }: QueueTailRow): void {
+  #tail({ sessionNumber, count, bytes, lastSequence }: QueueTailRow): void {
     const session = this.#byNumber.get(sessionNumber);
     if (session === undefined) return;
+    this.#state.journal.passed(lastSequence);
     session.tailCount = count;
     session.tailBytes = bytes;
     session.queuedBytes += bytes;

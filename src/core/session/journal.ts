@@ -8,6 +8,7 @@
  * Invariant: nothing is recorded of a session without a `storeNumber`; without a store no session has one.
  */
 import type { ApplicationMessage } from "../application-message.ts";
+import type { PrincipalInit } from "../gate/provider.ts";
 import type { Store } from "../ports.ts";
 import { messageRow, RecordWriter, timeOf } from "../store/record-writer.ts";
 import type { Durability } from "../store/store-engine.ts";
@@ -79,6 +80,11 @@ export class Journal {
     return this.#store !== undefined;
   }
 
+  /** Numbers up to here are taken. */
+  passed(number: number): void {
+    this.#lastNumber = Math.max(this.#lastNumber, number);
+  }
+
   /** Somebody waits for this turn's records, and for no less than this. */
   demand(durability: Durability): void {
     this.#isAwaited = true;
@@ -98,13 +104,13 @@ export class Journal {
   /** The session as it is now: who it belongs to, whether its client is connected, its Will. */
   session(session: Session): void {
     if (session.storeNumber === 0) return;
-    const { storeNumber: sessionNumber, clientId, principal, expiryInterval, requestedExpiryInterval } = session;
+    const { storeNumber: sessionNumber, clientId, expiryInterval, requestedExpiryInterval } = session;
     const isConnected = session.connection !== null;
     const expiresAtMs = isConnected ? NO_TIME : expiryOf(session);
     this.#change().sessionPut({
       sessionNumber,
       clientId,
-      principal: JSON.stringify(principal),
+      principal: JSON.stringify(keptPrincipal(session)),
       expiryInterval,
       requestedExpiryInterval,
       expiresAtMs,
@@ -291,6 +297,21 @@ export class Journal {
     records.messagePut(messageNumber, messageRow(message));
     for (const place of places) records.queueRef(rowOf(place), messageNumber);
   }
+}
+
+/** Whose the session is and what it may do. Claims and the like stay out of the store: the rules are filled in. */
+function keptPrincipal({ principal, owner, grant }: Session): PrincipalInit {
+  const { username, clientId, sessionExpiryIntervalMax } = principal;
+  // Of its owner, also while nobody has rights to it.
+  const [provider = "", ...rest] = owner.split("\u0000");
+  return {
+    id: rest.join("\u0000"),
+    permissions: grant.filled,
+    ...(provider === "" ? {} : { provider }),
+    ...(username === undefined ? {} : { username }),
+    ...(clientId === undefined ? {} : { clientId }),
+    ...(sessionExpiryIntervalMax === undefined ? {} : { sessionExpiryIntervalMax }),
+  };
 }
 
 function rowOf({ session, delivery }: Place): QueuedRow {
