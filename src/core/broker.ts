@@ -23,6 +23,7 @@ import { handleConnect } from "./handle/connect.ts";
 import { handleDisconnect } from "./handle/disconnect.ts";
 import { handleDue } from "./handle/due.ts";
 import { failConnection, reportBug } from "./handle/failure.ts";
+import { admitNewcomer } from "./handle/newcomer.ts";
 import { handlePingreq } from "./handle/pingreq.ts";
 import { finishQos1, handlePuback } from "./handle/puback.ts";
 import { handlePubcomp } from "./handle/pubcomp.ts";
@@ -81,26 +82,10 @@ export class Broker {
   /** A Network Connection was accepted. One too many is closed at the end of the turn. */
   open(wire: Wire, nowMs: number): Connection {
     const state = this.#state;
-    const { limits } = state.config;
     state.nowMs = nowMs;
-    const connection = new Connection(wire, new Framer(limits.connectBytesMax), nowMs);
+    const connection = new Connection(wire, new Framer(state.config.limits.connectBytesMax), nowMs);
     connection.durability = wire.durability ?? state.config.durability;
-    const strangers = state.strangersByAddress.get(wire.remoteAddress) ?? 0;
-    const isFull =
-      state.connections.size >= limits.connectionsMax ||
-      state.unauthenticated >= limits.unauthenticatedMax ||
-      strangers >= limits.unauthenticatedPerAddressMax;
-    state.connections.add(connection);
-    state.statistics.connectionsOpened++;
-    if (isFull || state.stopping) {
-      connection.state = ConnectionState.Closed;
-      state.outboxes.closeAfterFlush(connection, ReasonCode.ServerBusy);
-      state.ports.log.write("warn", "connection-limit", { remoteAddress: wire.remoteAddress });
-      return connection;
-    }
-    state.unauthenticated++;
-    state.strangersByAddress.set(wire.remoteAddress, strangers + 1);
-    state.deadlines.set(connection.deadline, nowMs + limits.connectDeadlineMs);
+    admitNewcomer(state, connection);
     return connection;
   }
 
