@@ -9,12 +9,13 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { BrokerProcess, RQTT_MAIN } from "./broker-under-test.ts";
 import { runCampaign } from "./campaign.ts";
+import { CutConnections } from "./cut-connections.ts";
 import type { QosChoice } from "./plan.ts";
 import { isKept, reportText } from "./report.ts";
 
 const USAGE = `usage: bun run test:crash [--kills N] [--qos 1|2|both] [--seed S] [--durability fsync|written|memory]
        [--seconds-between A-B] [--store memory] [--rate MESSAGES_PER_SECOND] [--publishers N] [--program FILE] [--keep]
-       [--stop-at-fault]`;
+       [--stop-at-fault] [--cut-connections]`;
 
 interface Arguments {
   readonly kills: number;
@@ -28,6 +29,8 @@ interface Arguments {
   readonly main: string;
   readonly keep: boolean;
   readonly stopAtFault: boolean;
+  /** Instead of kills. */
+  readonly cutConnections: boolean;
 }
 
 function whole(name: string, text: string, min: number, max: number): number {
@@ -64,6 +67,7 @@ function readArguments(): Arguments {
       publishers: text("4"),
       program: text(RQTT_MAIN),
       keep: { type: "boolean", default: false },
+      "cut-connections": { type: "boolean", default: false },
       "stop-at-fault": { type: "boolean", default: false },
     },
   });
@@ -82,6 +86,7 @@ function readArguments(): Arguments {
     main,
     keep: values.keep,
     stopAtFault: values["stop-at-fault"],
+    cutConnections: values["cut-connections"],
   };
 }
 
@@ -96,6 +101,7 @@ async function main(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "rqtt-crash-"));
   const store = given.store ?? join(folder, "store");
   const broker = new BrokerProcess({ main: given.main, store, durability: given.durability, folder });
+  const relay = given.cutConnections ? new CutConnections(broker) : null;
   console.log(`seed ${given.seed}, broker on port ${broker.port}, ${folder}`);
   let isWell = false;
   try {
@@ -104,17 +110,19 @@ async function main(): Promise<number> {
         ...given,
         quietMs: 2000,
         patienceMs: 150,
-        startMs: 300,
+        startMs: given.cutConnections ? 0 : 300,
         journalPath: join(folder, "journal.txt.gz"),
         isEnough: ({ faults }) => given.stopAtFault && faults.size > 0,
         progress: (text) => console.log(text),
       },
-      broker,
+      relay ?? broker,
     );
     isWell = isKept(outcome);
     console.log(reportText(outcome, given.seed));
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
+  } finally {
+    await relay?.end();
   }
   if (isWell && !given.keep) rmSync(folder, { recursive: true, force: true });
   else console.log(`journal and store are kept in ${folder} (zcat journal.txt.gz)`);
