@@ -73,6 +73,7 @@ class Campaign {
   readonly #habits: Habits;
   readonly #startedMs = performance.now();
   #progressMs = 0;
+  #pointsLeft: (Point | null)[] = [];
 
   constructor(options: CampaignOptions, broker: BrokerUnderTest) {
     this.#options = options;
@@ -167,10 +168,21 @@ class Campaign {
     const [least, most] = this.#options.betweenMs;
     void this.#look(`crash-look-${this.kills}`);
     await elapsed(this.#random.between(least, most));
-    if (!this.#random.oneIn(4)) await this.#killAtPoint(this.#random.pick(POINTS));
-    else this.#kill();
+    const point = this.#nextPoint();
+    if (point === null) this.#kill();
+    else await this.#killAtPoint(point);
     await this.#broker.gone();
     this.#checkAlive();
+  }
+
+  /** Each point in its turn, and in between none. */
+  #nextPoint(): Point | null {
+    if (this.#pointsLeft.length === 0) {
+      const none: null[] = Array.from({ length: POINTS.length / 3 }, () => null);
+      const all = [...POINTS, ...none].map((point) => ({ point, at: this.#random.below(1 << 20) }));
+      this.#pointsLeft = all.sort((a, b) => a.at - b.at).map(({ point }) => point);
+    }
+    return this.#pointsLeft.pop() ?? null;
   }
 
   /** Kills while a packet passes that point, or a while later when none does. */
@@ -195,24 +207,35 @@ class Campaign {
     this.points.count([...this.publishers, ...this.subscribers].flatMap(({ standing }) => standing));
   }
 
-  /** One start in eight is killed before it is ready, and then again. */
+  /** One start in eight is killed soon, mostly before it is ready, and then again. */
   async #restart(): Promise<void> {
     while (this.#options.startMs > 0 && this.#random.oneIn(8)) {
-      // Whether it gets ready before it is killed does not matter; whether it fails is looked at below.
-      void this.#broker.start().catch(() => {});
+      let isReady = false;
+      // A start that fails is looked at below.
+      const starting = this.#start().then(
+        () => (isReady = true),
+        () => {},
+      );
       await elapsed(this.#random.below(this.#options.startMs));
-      this.#broker.kill();
-      this.killsBeforeReady++;
-      this.journal.write("KILL before ready");
-      await this.#broker.gone();
+      if (isReady) this.#kill();
+      else this.#killBeforeReady();
+      await Promise.all([starting, this.#broker.gone()]);
       this.#checkAlive();
     }
     await this.#start();
   }
 
+  #killBeforeReady(): void {
+    this.#broker.kill();
+    this.killsBeforeReady++;
+    this.journal.write("KILL before ready");
+  }
+
   async #start(): Promise<void> {
     const startMs = performance.now();
+    const killsBefore = this.kills + this.killsBeforeReady;
     await this.#broker.start();
+    if (this.kills + this.killsBeforeReady > killsBefore) return;
     this.restartsMs.push(performance.now() - startMs);
     this.journal.write("READY");
   }

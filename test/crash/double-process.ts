@@ -1,6 +1,6 @@
 /**
  * The double as a program with the flags of rqtt, which keeps its state: the smallest broker that survives kills and power losses, for
- * trying the judges on a broker that is known to be right, and known to be wrong with `--set durability=written` or `memory`.
+ * trying the judges on a broker that is known to be right, and known to be wrong with `--set durability=written`, `late` or `memory`.
  *
  * It writes every read of every connection to a log, and syncs that, before it looks at it; a start does all of it again. Slow, and
  * its log only grows.
@@ -15,6 +15,8 @@ const OPENED = 1;
 const RECEIVED = 2;
 const CLOSED = 3;
 const STARTED = 4;
+/** By then the answer has left. */
+const LATE_MS = 5;
 /** Kind, connection, length, checksum of the bytes. */
 const HEAD_BYTES = 13;
 
@@ -71,6 +73,7 @@ function record(kind: number, connection: number, body: Uint8Array = new Uint8Ar
   bytes.set(body, HEAD_BYTES);
   writeSync(log, bytes);
   if (durability === "fsync") fdatasyncSync(log);
+  if (durability === "late") setTimeout(() => fdatasyncSync(log), LATE_MS);
 }
 
 function nothing(): void {}

@@ -217,6 +217,11 @@ export function numberOf(properties: readonly Property[], identifier: number, ot
 export class PacketCutter {
   #rest = new Uint8Array();
 
+  /** Whether a packet has begun and not ended. */
+  get isInside(): boolean {
+    return this.#rest.length > 0;
+  }
+
   *push(chunk: Uint8Array): Generator<Packet> {
     let bytes = chunk;
     if (this.#rest.length > 0) {
