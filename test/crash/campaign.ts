@@ -42,7 +42,7 @@ export interface Outcome {
   readonly journal: Journal;
   readonly points: KillPoints;
   readonly kills: number;
-  readonly killsBeforeReady: number;
+  readonly killsAtStart: number;
   readonly restartsMs: readonly number[];
   readonly retainedLooks: number;
   readonly durationMs: number;
@@ -64,7 +64,7 @@ class Campaign {
   readonly plan: Plan;
   readonly restartsMs: number[] = [];
   kills = 0;
-  killsBeforeReady = 0;
+  killsAtStart = 0;
   retainedLooks = 0;
   readonly #options: CampaignOptions;
   readonly #broker: BrokerUnderTest;
@@ -151,12 +151,12 @@ class Campaign {
   }
 
   outcome(): Outcome {
-    const { journal, points, kills, killsBeforeReady, restartsMs, retainedLooks } = this;
+    const { journal, points, kills, killsAtStart, restartsMs, retainedLooks } = this;
     return {
       journal,
       points,
       kills,
-      killsBeforeReady,
+      killsAtStart,
       restartsMs,
       retainedLooks,
       durationMs: performance.now() - this.#startedMs,
@@ -210,32 +210,21 @@ class Campaign {
   /** One start in eight is killed soon, mostly before it is ready, and then again. */
   async #restart(): Promise<void> {
     while (this.#options.startMs > 0 && this.#random.oneIn(8)) {
-      let isReady = false;
       // A start that fails is looked at below.
-      const starting = this.#start().then(
-        () => (isReady = true),
-        () => {},
-      );
+      const starting = this.#broker.start().catch(() => {});
       await elapsed(this.#random.below(this.#options.startMs));
-      if (isReady) this.#kill();
-      else this.#killBeforeReady();
-      await Promise.all([starting, this.#broker.gone()]);
       this.#checkAlive();
+      this.#broker.kill();
+      this.killsAtStart++;
+      this.journal.write("KILL at start");
+      await Promise.all([starting, this.#broker.gone()]);
     }
     await this.#start();
   }
 
-  #killBeforeReady(): void {
-    this.#broker.kill();
-    this.killsBeforeReady++;
-    this.journal.write("KILL before ready");
-  }
-
   async #start(): Promise<void> {
     const startMs = performance.now();
-    const killsBefore = this.kills + this.killsBeforeReady;
     await this.#broker.start();
-    if (this.kills + this.killsBeforeReady > killsBefore) return;
     this.restartsMs.push(performance.now() - startMs);
     this.journal.write("READY");
   }

@@ -9,10 +9,10 @@ export function isKept({ journal }: Outcome): boolean {
 }
 
 export function reportText(outcome: Outcome, seed: number): string {
-  const { journal, kills, killsBeforeReady, restartsMs, retainedLooks, durationMs } = outcome;
+  const { journal, kills, killsAtStart, restartsMs, retainedLooks, durationMs } = outcome;
   const lines = [
     "",
-    `seed ${seed}, ${kills} kills, ${killsBeforeReady} more before ready, ${(durationMs / 1000).toFixed(1)} s`,
+    `seed ${seed}, ${kills} kills, ${killsAtStart} more at start, ${(durationMs / 1000).toFixed(1)} s`,
     `messages: ${journal.sentCount} sent, ${journal.ackedCount} acknowledged, ${journal.arrivedCount} received`,
     `received again: ${journal.repeatedCount} at QoS 1; ${journal.resentCount} at QoS 2 under their open identifier, ${journal.resentWithoutDupCount} of these without DUP`,
     `retained messages: ${retainedLooks} newcomers looked at all of them`,
