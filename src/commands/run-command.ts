@@ -1,5 +1,6 @@
 /**
- * Commands beside the broker itself: `rqtt auth hash`, `rqtt auth check`, `rqtt auth explain`, `rqtt plugin new`.
+ * Commands beside the broker itself: `rqtt auth hash`, `rqtt auth check`, `rqtt auth explain`, `rqtt plugin new`, `rqtt
+ * store check`, `rqtt store stats`, `rqtt store backup`.
  *
  * A command answers its exit code: 0 done, 1 the answer is no, 2 it was not asked rightly. Results go to standard output,
  * questions and complaints to standard error, so that a result can be piped on.
@@ -8,6 +9,9 @@ import { authCheck } from "./auth-check.ts";
 import { authExplain } from "./auth-explain.ts";
 import { authHash } from "./auth-hash.ts";
 import { pluginNew } from "./plugin-new.ts";
+import { storeBackup } from "./store-backup.ts";
+import { storeCheck } from "./store-check.ts";
+import { storeStats } from "./store-stats.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface Command {
@@ -20,6 +24,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "auth check": authCheck,
   "auth explain": authExplain,
   "plugin new": pluginNew,
+  "store check": storeCheck,
+  "store stats": storeStats,
+  "store backup": storeBackup,
 };
 
 export async function runCommand(argv: readonly string[]): Promise<number> {

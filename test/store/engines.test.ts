@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { SqliteEngine } from "../../src/bun/store/sqlite-engine.ts";
 import { MemoryEngine } from "../../src/core/store/memory-engine.ts";
 import type { StoreEngine } from "../../src/core/store/store-engine.ts";
-import { aMessage, aPlace, aSession, batchOf, deliveriesOf, NOTHING, snapshot } from "../support/store-snapshot.ts";
+import { IGNORING_SINK } from "../../src/core/store/store-record.ts";
+import { aMessage, aPlace, aSession, batchOf, deliveriesOf, snapshot } from "../support/store-snapshot.ts";
 import { type StoreUnderTest, storeContract } from "./engine-contract.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "rqtt-store-"));
@@ -20,7 +21,7 @@ function underTest(open: () => StoreEngine, keeps: boolean): StoreUnderTest {
   const store: StoreUnderTest = {
     apply: (batches) => engine.apply(batches, "fsync"),
     snapshot: () => snapshot(engine),
-    numbers: () => engine.load(NOTHING),
+    numbers: () => engine.load(IGNORING_SINK),
     page: async (...asked) => deliveriesOf(engine.page(...asked)),
     close: () => engine.close(),
   };

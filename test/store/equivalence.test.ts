@@ -3,11 +3,12 @@
  * the file closed and opened again in between.
  */
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { SqliteEngine } from "../../src/bun/store/sqlite-engine.ts";
+import { auditStore } from "../../src/bun/store/store-audit.ts";
 import { MemoryEngine } from "../../src/core/store/memory-engine.ts";
 import { RecordScript, randomCalls } from "../support/random-records.ts";
 import { snapshot } from "../support/store-snapshot.ts";
@@ -22,7 +23,9 @@ test("applying batches together leaves what applying their records one by one le
   let [run, wallMs] = [0, 0];
   const options = { wallMs: () => wallMs, sweepRowsMax: 2 };
   const property = fc.property(randomCalls, between, (calls, breaks) => {
-    const path = join(folder, `${++run}.db`);
+    const home = join(folder, `${++run}`);
+    mkdirSync(home);
+    const path = join(home, "store.db");
     const script = new RecordScript();
     const reference = new MemoryEngine(options);
     let engine = new SqliteEngine(path, options);
@@ -41,6 +44,7 @@ test("applying batches together leaves what applying their records one by one le
       }
       while (engine.idle());
       expect(snapshot(engine)).toEqual(snapshot(reference));
+      expect(auditStore(home).problems).toEqual([]);
       expect(engine.dropped).toEqual({ queued: 0, retained: 0, wills: 0, inbound: 0 });
     } finally {
       engine.close();

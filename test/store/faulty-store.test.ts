@@ -1,9 +1,10 @@
 /** The store that fails on purpose keeps the contract while nothing is asked of it, and fails as it is told to. */
 import { describe, expect, test } from "bun:test";
 import type { Durability } from "../../src/core/store/store-engine.ts";
+import { IGNORING_SINK } from "../../src/core/store/store-record.ts";
 import { FaultyStore } from "../support/faulty-store.ts";
 import { StoreClient } from "../support/store-client.ts";
-import { allWaiting, aMessage, aPlace, aSession, batchOf, NOTHING, snapshot } from "../support/store-snapshot.ts";
+import { allWaiting, aMessage, aPlace, aSession, batchOf, snapshot } from "../support/store-snapshot.ts";
 import { storeContract } from "./engine-contract.ts";
 
 storeContract("FaultyStore", (wallMs) => {
@@ -15,7 +16,7 @@ storeContract("FaultyStore", (wallMs) => {
       store.settle();
     },
     snapshot: () => snapshot(store.engine),
-    numbers: () => store.load(NOTHING),
+    numbers: () => store.load(IGNORING_SINK),
     page(...asked) {
       const request = client.page(store, ...asked);
       store.settle();

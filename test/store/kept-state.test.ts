@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Packet } from "../../src/core/codec/packet.ts";
 import type { AuthHost } from "../../src/core/ports.ts";
-import { ignoredRecords } from "../../src/core/store/ignored-records.ts";
+import { IGNORING_SINK } from "../../src/core/store/store-record.ts";
 import { HeldStore } from "../support/held-store.ts";
 import { type ConnectInit, type TestClient, World } from "../support/world.ts";
 
@@ -336,7 +336,7 @@ describe("what is there after kill -9", () => {
     expect(again.dial(KEPT).take("connack").reasonCode).toBe(0x85);
     expect(again.connect({ ...KEPT, username: "door" }).connack!.sessionPresent).toBe(true);
     const written: string[] = [];
-    store.engine.load({ ...ignoredRecords, sessionPut: ({ principal }) => void written.push(principal) });
+    store.engine.load({ ...IGNORING_SINK, sessionPut: ({ principal }) => void written.push(principal) });
     expect(written.join()).not.toInclude("unsaid");
   });
 });

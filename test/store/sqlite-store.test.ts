@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openStore, type SqliteStore, type StoreOptions } from "../../src/bun/store/sqlite-store.ts";
 import { StoreFault } from "../../src/bun/store/store-fault.ts";
+import { IGNORING_SINK } from "../../src/core/store/store-record.ts";
 import { StoreClient } from "../support/store-client.ts";
-import { aMessage, aPlace, aSession, batchOf, NOTHING } from "../support/store-snapshot.ts";
+import { aMessage, aPlace, aSession, batchOf } from "../support/store-snapshot.ts";
 import { storeContract } from "./engine-contract.ts";
 
 let folder: string;
@@ -45,7 +46,7 @@ storeContract("SqliteStore", async (wallMs) => {
   return {
     apply: (batches) => client.untilCommitted(batches.map((batch) => client.commit(store, batch)).at(-1)!),
     snapshot,
-    numbers: () => store.load(NOTHING),
+    numbers: () => store.load(IGNORING_SINK),
     page: (...asked) => client.untilPaged(client.page(store, ...asked)),
     reopen: async () => {
       await store.close();
@@ -99,10 +100,10 @@ describe("answers", () => {
     );
     await client.untilCommitted(1);
     let count = 0;
-    const load = await store.load({ ...NOTHING, sessionPut: () => void count++ });
+    const load = await store.load({ ...IGNORING_SINK, sessionPut: () => void count++ });
     expect([count, load.sessionNumberMax]).toEqual([200, 200]);
     const bad = store.load({
-      ...NOTHING,
+      ...IGNORING_SINK,
       sessionPut() {
         throw new Error("the sink has had enough");
       },
@@ -164,7 +165,7 @@ describe("trouble", () => {
     await store.close();
     expect(client.order).toEqual(["committed 1", "failed"]);
     expect(client.faults[0]).toMatchObject({ name: "StoreFault", kind: "broken" });
-    expect(String(await store.load(NOTHING).catch((error: unknown) => error))).toContain("trouble made to order");
+    expect(String(await store.load(IGNORING_SINK).catch((error: unknown) => error))).toContain("trouble made to order");
   });
 
   test("a batch that is no records is a failure, not an exception", async () => {

@@ -13,7 +13,7 @@ import { readRecords } from "../../src/core/store/read-records.ts";
 import { RecordWriter } from "../../src/core/store/record-writer.ts";
 import type { Durability, StoreEngine, StoreLoad } from "../../src/core/store/store-engine.ts";
 import type { MessageRow, QueuedRow, RecordSink } from "../../src/core/store/store-record.ts";
-import { NOTHING } from "./store-snapshot.ts";
+import { IGNORING_SINK } from "../../src/core/store/store-record.ts";
 
 interface Commit {
   readonly kind: "commit";
@@ -155,7 +155,7 @@ export function copyOf(engine: StoreEngine, wallMs: () => number): MemoryEngine 
     places.push([row, { ...rest, ...views }]);
   };
   const clock = engine.load({
-    ...NOTHING,
+    ...IGNORING_SINK,
     sessionPut(row) {
       sessions.push(row.sessionNumber);
       rows.sessionPut(row);
@@ -167,7 +167,7 @@ export function copyOf(engine: StoreEngine, wallMs: () => number): MemoryEngine 
     queuePut: keep,
   });
   for (const sessionNumber of sessions) {
-    readRecords(engine.page(sessionNumber, -1, Infinity, Infinity), { ...NOTHING, queuePut: keep });
+    readRecords(engine.page(sessionNumber, -1, Infinity, Infinity), { ...IGNORING_SINK, queuePut: keep });
   }
   // The reference engine has places in the order in which they came, which is that of their sequences.
   for (const [row, message] of places.sort(([a], [b]) => a.sequence - b.sequence)) rows.queuePut(row, message);

@@ -7,6 +7,7 @@ import { readRecords } from "../../src/core/store/read-records.ts";
 import { RecordWriter } from "../../src/core/store/record-writer.ts";
 import type { StoreClock, StoreEngine } from "../../src/core/store/store-engine.ts";
 import {
+  IGNORING_SINK,
   type MessageRow,
   NO_TIME,
   type QueuedRow,
@@ -41,29 +42,6 @@ export interface Snapshot {
   readonly clock: StoreClock;
 }
 
-export const NOTHING: RecordSink = {
-  time() {},
-  sessionPut() {},
-  sessionAway() {},
-  sessionDelete() {},
-  subscriptionPut() {},
-  subscriptionDelete() {},
-  queuePut() {},
-  messagePut() {},
-  queueRef() {},
-  queueProgress() {},
-  queueDelete() {},
-  queueDropOldest() {},
-  queueTail() {},
-  inboundPut() {},
-  inboundDelete() {},
-  retainedPut() {},
-  retainedDelete() {},
-  willPut() {},
-  willDue() {},
-  willDelete() {},
-};
-
 export function plainMessage(message: MessageRow): PlainMessage {
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
   const { topicName, properties, payload } = message;
@@ -93,7 +71,7 @@ export class LoadedRows {
   readonly #retained: PlainMessage[] = [];
 
   readonly sink: RecordSink = {
-    ...NOTHING,
+    ...IGNORING_SINK,
     sessionPut: (row) => void this.#sessions.push(row),
     subscriptionPut: (row) => void this.#subscriptions.push(row),
     inboundPut: (sessionNumber, packetId) => void this.#inbound.push([sessionNumber, packetId]),
@@ -144,7 +122,7 @@ export function allWaiting(engine: StoreEngine, sessionNumber: number, pageMessa
 export function deliveriesOf(records: Uint8Array): PlainDelivery[] {
   const deliveries: PlainDelivery[] = [];
   readRecords(records, {
-    ...NOTHING,
+    ...IGNORING_SINK,
     queuePut: (row, message) => void deliveries.push({ ...row, message: plainMessage(message) }),
   });
   return deliveries;

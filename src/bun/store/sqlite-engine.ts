@@ -17,6 +17,7 @@ import { ChangeWriter } from "./change-writer.ts";
 import { GatheredChanges, type KeptState } from "./gathered-changes.ts";
 import { type ClockRow, clockColumns, clockRow } from "./kept-rows.ts";
 import { createPrivateFile } from "./private-file.ts";
+import { readAhead } from "./read-ahead.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { type DroppedRows, StoreReader } from "./store-reader.ts";
 import { bringUpToDate, checkIdentity, checkSchema } from "./store-schema.ts";
@@ -38,6 +39,8 @@ const WAL_BYTES_MAX = 4 * 1024 * 1024;
 /** What is left of a WAL that has grown beyond it, once it is written back. */
 const WAL_BYTES_KEPT = 4 * WAL_BYTES_MAX;
 const CACHE_KIB = 16 * 1024;
+/** `PRAGMA synchronous`, as SQLite says it. */
+const FULL = 2;
 /** Another process may hold the file for a moment, to look at it or to copy it. */
 const BUSY_MS = 5000;
 const SWEEP_ROWS_MAX = 256;
@@ -71,6 +74,7 @@ export class SqliteEngine implements StoreEngine {
     this.#walPagesMax = options.walPagesMax ?? WAL_BYTES_MAX / PAGE_BYTES;
     this.#walPagesDue = this.#walPagesMax;
     createPrivateFile(path);
+    readAhead(path);
     this.#db = opened(path);
     try {
       prepareFile(this.#db, path);
@@ -222,7 +226,8 @@ export class SqliteEngine implements StoreEngine {
     const isFull = durability === "fsync";
     if (isFull === this.#isFull) return;
     if (!this.#clock.hasUnsynced) this.#announceUnsynced();
-    this.#sql[isFull ? "synchronousFull" : "synchronousNormal"].run();
+    // Takes effect when it is compiled, not when it is run: never to be prepared.
+    this.#db.run(`PRAGMA synchronous = ${isFull ? "FULL" : "NORMAL"}`);
     this.#isFull = isFull;
   }
 
@@ -287,6 +292,7 @@ function prepareFile(db: Database, path: string): void {
   if (mode !== "wal")
     throw new StoreFault("broken", `${path}: expected SQLite to keep a WAL, it keeps ${String(mode)}`);
   set("synchronous = FULL");
+  if (set("synchronous") !== FULL) throw new StoreFault("broken", `${path}: SQLite does not take synchronous = FULL`);
   set("wal_autocheckpoint = 0");
   set(`journal_size_limit = ${WAL_BYTES_KEPT}`);
   bringUpToDate(db);

@@ -12,8 +12,8 @@ import { StoreFault, storeFault } from "./store-fault.ts";
 
 const STORE_FILE = "store.db";
 const LOCK_FILE = "lock.db";
-/** What SQLite has beside its file. */
-const COMPANIONS = ["", "-wal", "-shm"];
+/** Endings of a store's file and of those that SQLite has beside it. */
+export const STORE_FILES = ["", "-wal", "-shm"];
 
 export function storePath(folder: string): string {
   return join(folder, STORE_FILE);
@@ -29,7 +29,7 @@ export function claimFolder(folder: string): FolderLock {
   checkPrivate(folder);
   const lockPath = join(folder, LOCK_FILE);
   createPrivateFile(lockPath);
-  for (const path of [lockPath, ...COMPANIONS.map((end) => storePath(folder) + end)]) checkPrivate(path);
+  for (const path of [lockPath, ...STORE_FILES.map((end) => storePath(folder) + end)]) checkPrivate(path);
   const lock = new Database(lockPath, { readwrite: true, create: false });
   try {
     lock.run("PRAGMA busy_timeout = 0");
@@ -53,7 +53,7 @@ export function setAside(folder: string, nowMs: number): string {
   const target = join(folder, name);
   try {
     mkdirSync(target, { mode: 0o700 });
-    for (const end of COMPANIONS) {
+    for (const end of STORE_FILES) {
       const path = storePath(folder) + end;
       if (existsSync(path)) renameSync(path, join(target, STORE_FILE + end));
     }

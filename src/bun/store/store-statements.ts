@@ -18,8 +18,6 @@ const SQL = {
   begin: "BEGIN IMMEDIATE",
   commit: "COMMIT",
   rollback: "ROLLBACK",
-  synchronousFull: "PRAGMA synchronous = FULL",
-  synchronousNormal: "PRAGMA synchronous = NORMAL",
 
   clock: "SELECT broker_ms, wall_ms, has_unsynced, checksum FROM clock",
   putClock: "REPLACE INTO clock (id, broker_ms, wall_ms, has_unsynced, checksum) VALUES (1, ?, ?, ?, ?)",

@@ -11,9 +11,8 @@ import type { Journal } from "../session/journal.ts";
 import type { Session } from "../session/session.ts";
 import type { ShareGroup } from "../session/subscription.ts";
 import type { Statistics } from "../statistics.ts";
-import { ignoredRecords } from "../store/ignored-records.ts";
 import { readRecords } from "../store/read-records.ts";
-import { type MessageRow, NO_TIME, type QueuedRow } from "../store/store-record.ts";
+import { IGNORING_SINK, type MessageRow, NO_TIME, type QueuedRow } from "../store/store-record.ts";
 
 /** Messages of one session that wait in memory; the others wait in the store. Less of one whose client is away. */
 const WINDOW_MESSAGES = 4_096;
@@ -85,7 +84,7 @@ export class Tails {
     session.pageRequest = 0;
     let count = 0;
     readRecords(records, {
-      ...ignoredRecords,
+      ...IGNORING_SINK,
       queuePut: (row, message) => {
         count++;
         this.#load(session, row, message);

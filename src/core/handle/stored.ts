@@ -13,9 +13,9 @@ import type { Principal } from "../gate/provider.ts";
 import { NEVER_EXPIRES, Session } from "../session/session.ts";
 import { Subscription, subscriptionWeight } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
-import { ignoredRecords } from "../store/ignored-records.ts";
 import type { StoreLoad } from "../store/store-engine.ts";
 import {
+  IGNORING_SINK,
   NO_TIME,
   type QueueTailRow,
   type RecordSink,
@@ -64,7 +64,7 @@ export class Restoration {
   constructor(state: BrokerState) {
     this.#state = state;
     this.sink = {
-      ...ignoredRecords,
+      ...IGNORING_SINK,
       sessionPut: (row) => this.#session(row),
       subscriptionPut: (row) => this.#subscription(row),
       queuePut: (row, message) => {

@@ -4,18 +4,18 @@
  *
  * Invariant: a batch that cannot be read changes nothing.
  */
-import { ignoredRecords } from "./ignored-records.ts";
 import { readRecords } from "./read-records.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { Durability, StoreEngine, StoreLoad } from "./store-engine.ts";
-import type {
-  DeliveryProgress,
-  MessageRow,
-  QueuedRow,
-  RecordSink,
-  SessionRow,
-  SubscriptionRow,
-  WillRow,
+import {
+  type DeliveryProgress,
+  IGNORING_SINK,
+  type MessageRow,
+  type QueuedRow,
+  type RecordSink,
+  type SessionRow,
+  type SubscriptionRow,
+  type WillRow,
 } from "./store-record.ts";
 
 interface KeptDelivery {
@@ -56,7 +56,7 @@ export class MemoryEngine implements StoreEngine {
   }
 
   apply(batches: readonly Uint8Array[], _durability: Durability): void {
-    for (const batch of batches) readRecords(batch, ignoredRecords);
+    for (const batch of batches) readRecords(batch, IGNORING_SINK);
     for (const batch of batches) readRecords(batch, this.#sink);
   }
 

@@ -120,6 +120,30 @@ export interface RecordSink {
   willDelete(sessionNumber: number): void;
 }
 
+/** Takes everything and does nothing: for reading a batch to its end before a byte of it counts, or a part of one. */
+export const IGNORING_SINK: RecordSink = {
+  time() {},
+  sessionPut() {},
+  sessionAway() {},
+  sessionDelete() {},
+  subscriptionPut() {},
+  subscriptionDelete() {},
+  queuePut() {},
+  messagePut() {},
+  queueRef() {},
+  queueProgress() {},
+  queueDelete() {},
+  queueDropOldest() {},
+  queueTail() {},
+  inboundPut() {},
+  inboundDelete() {},
+  retainedPut() {},
+  retainedDelete() {},
+  willPut() {},
+  willDue() {},
+  willDelete() {},
+};
+
 /** First byte of each record. */
 export const RecordKind = {
   Time: 1,
