@@ -22,7 +22,7 @@ const EXIT_STORE = 74;
 const SURVIVED = { fsync: "on disk", written: "it survives this process", memory: "received" } as const;
 
 const argv = Bun.argv.slice(2);
-if (argv[0] === "auth" || argv[0] === "plugin") {
+if (argv[0] === "auth" || argv[0] === "plugin" || argv[0] === "store") {
   // Loaded only when asked for: what commands need would weigh on every broker.
   const { runCommand } = await import("./commands/run-command.ts");
   process.exit(await runCommand(argv));
