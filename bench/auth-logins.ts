@@ -5,9 +5,9 @@
  * CONNECT packets are encoded before it begins. The first line says that a login was answered, the second is the result.
  */
 import type { Socket } from "bun";
-import { printLine, readPlan } from "./auth-program.ts";
 import { DISCONNECT, encodeConnect, type Login } from "./packet-bytes.ts";
 import { ProcessMeter } from "./process-meter.ts";
+import { printLine, readPlan } from "./program.ts";
 
 export interface LoginPlan {
   readonly port: number;

@@ -6,9 +6,9 @@
  * their own, so that this one measures the broker and not itself.
  */
 import type { LoginBatch, LoginPlan } from "./auth-logins.ts";
-import { printLine, readPlan, startProgram } from "./auth-program.ts";
 import { Link, type PacketSink, PUBACK } from "./link.ts";
 import { encodePublish, type Login, type PublishLayout } from "./packet-bytes.ts";
+import { printLine, readPlan, startProgram } from "./program.ts";
 
 export interface PingPongPlan {
   readonly port: number;
@@ -139,7 +139,7 @@ class Game {
 }
 
 async function playerOf(port: number, login: Login | null, pair: number, own: string, other: string): Promise<Player> {
-  const link = await Link.connect(port, `bench-${own}-${pair}`, PROTOCOL_LEVEL, login);
+  const link = await Link.connect({ transport: "tcp", port }, `bench-${own}-${pair}`, PROTOCOL_LEVEL, login);
   const player = new Player(link, `bench/${own}/${pair}`);
   await link.subscribe(`bench/${other}/${pair}`, 1);
   return player;

@@ -7,16 +7,16 @@
  * turns run by run, and what is compared was measured in turn, so that other work on the machine falls on both.
  */
 import { type Algorithm, newIssuer, rqttWithPasswords, rqttWithTokens } from "./auth-brokers.ts";
-import { figure, judged, type PartResult, reportPart } from "./auth-figure.ts";
 import { PUBLISHER_RULES, SEED_RULES } from "./auth-grant.ts";
 import type { LoginBatch, LoginPlan } from "./auth-logins.ts";
 import type { PingPongPlan, PingPongTurn } from "./auth-ping-pong.ts";
-import { startProgram } from "./auth-program.ts";
 import { type Broker, type RunningBroker, startBroker } from "./broker-process.ts";
 import { rqtt } from "./brokers.ts";
+import { figure, judged, type PartResult, reportPart } from "./figure.ts";
 import { type LoadOptions, medianOf, type Run, runOnce } from "./measurement.ts";
 import { runMicro } from "./micro.ts";
 import type { Login } from "./packet-bytes.ts";
+import { startProgram } from "./program.ts";
 import { progressBar } from "./progress-bar.ts";
 import { scenarioNamed } from "./scenarios.ts";
 
@@ -84,7 +84,7 @@ async function measureSeed({ runs, messages, signal }: AuthOptions): Promise<Par
   const figures = [];
   const measurements = [];
   for (const window of scenario.windows) {
-    const options: LoadOptions = { scenario: "seed", messages, window, protocolLevel: "4", warmUpMessages: 0 };
+    const options: LoadOptions = { scenario, messages, window, protocolLevel: "4", warmUpMessages: 0 };
     const open: Run[] = [];
     const guarded: Run[] = [];
     for (let run = 0; run < runs; run++) {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import type { Login } from "./packet-bytes.ts";
+import type { Transport } from "./wire.ts";
 
 const READY_LIMIT_MS = 15_000;
 const STOP_LIMIT_MS = 3_000;
@@ -16,12 +17,19 @@ const STOP_LIMIT_MS = 3_000;
 export interface Broker {
   readonly name: string;
   readonly version: string;
+  readonly transports: readonly Transport[];
   /** Writes what configuration the program needs into `folder` and answers its command line. */
-  command(port: number, folder: string): string[];
+  command(listener: Listener, folder: string): string[];
   /** Start of the line on standard output that means ready; without one, ready means that it accepts a connection. */
   readonly readyLine: string | null;
   /** What clients have to say to be let in; null: nothing. */
   readonly login: Login | null;
+}
+
+/** What a broker is to listen on; always loopback. */
+export interface Listener {
+  readonly transport: Transport;
+  readonly port: number;
 }
 
 export interface RunningBroker {
@@ -33,11 +41,13 @@ export interface RunningBroker {
 /** Each with its folder. */
 const running = new Map<Subprocess, string>();
 
-export async function startBroker(broker: Broker): Promise<RunningBroker> {
+/** Fails when the program does not come up, with the last lines of what it said. */
+export async function startBroker(broker: Broker, transport: Transport = "tcp"): Promise<RunningBroker> {
+  if (!broker.transports.includes(transport)) throw new Error(`${broker.name} is not set up for ${transport} here`);
   const folder = mkdtempSync(join(tmpdir(), "rqtt-bench-"));
   const port = freePort();
   const errorPath = join(folder, "stderr.log");
-  const child = Bun.spawn(broker.command(port, folder), {
+  const child = Bun.spawn(broker.command({ transport, port }, folder), {
     cwd: folder,
     stdin: "ignore",
     stdout: broker.readyLine === null ? "ignore" : "pipe",
@@ -59,7 +69,7 @@ export async function startBroker(broker: Broker): Promise<RunningBroker> {
   if (problem === null) return { port, pid: child.pid, stop };
   const said = readFileSync(errorPath, "utf8").trim().split("\n").slice(-5).join("\n");
   await stop();
-  throw new Error(`${broker.name} ${problem}\n${said}`);
+  throw new Error(`${broker.name} ${problem}${said === "" ? "" : `\n${said}`}`);
 }
 
 /** For a process that must exit now: leaves nothing behind that was started here. */

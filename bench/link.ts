@@ -1,12 +1,11 @@
 /**
- * One TCP connection to the broker under test: framing in, acknowledgements and a packet stream out.
+ * One MQTT connection to the broker under test: framing in, acknowledgements and a packet stream out.
  *
  * Owns the bytes of a packet that was cut by a read, the buffer of small answers, and the order in which both
  * outgoing sources reach the socket. A packet is never interleaved with another: a source that the socket took
  * only in part is finished first. Nothing is allocated per packet.
  * Refuses: a packet type a broker never sends, a Remaining Length of more than four bytes.
  */
-import type { Socket, SocketHandler } from "bun";
 import {
   DISCONNECT,
   encodeConnect,
@@ -16,6 +15,7 @@ import {
   type ProtocolLevel,
   type Qos,
 } from "./packet-bytes.ts";
+import { type Endpoint, openWire, type Wire, type WireOwner } from "./wire.ts";
 
 export const PUBACK = 0x40;
 export const PUBREC = 0x50;
@@ -62,13 +62,13 @@ interface Awaited {
   readonly reject: (reason: Error) => void;
 }
 
-export class Link {
+export class Link implements WireOwner {
   sink: PacketSink | null = null;
   stream: PacketStream | null = null;
   onFailure: (reason: Error) => void = throwReason;
   receiveMaximum = 65_535;
   readonly protocolLevel: ProtocolLevel;
-  private socket: Socket<Link> | null = null;
+  private wire: Wire | null = null;
   private rest: Uint8Array = new Uint8Array(256);
   private restBytes = 0;
   private answers: Uint8Array = new Uint8Array(1024);
@@ -83,13 +83,13 @@ export class Link {
 
   /** Opens the connection and waits for a CONNACK that accepts it. */
   static async connect(
-    port: number,
+    endpoint: Endpoint,
     clientId: string,
     protocolLevel: ProtocolLevel,
     login: Login | null = null,
   ): Promise<Link> {
     const link = new Link(protocolLevel);
-    link.socket = await Bun.connect<Link>({ hostname: "127.0.0.1", port, data: link, socket: SOCKET_EVENTS });
+    link.wire = await openWire(endpoint, link);
     const connack = await link.request(encodeConnect(clientId, protocolLevel, login), CONNACK);
     if (connack[3] !== 0) throw new Error(`CONNECT refused with reason code ${connack[3]}`);
     if (protocolLevel === 5) link.receiveMaximum = receiveMaximumOf(connack);
@@ -109,8 +109,8 @@ export class Link {
 
   close(): void {
     this.closing = true;
-    this.socket?.write(DISCONNECT);
-    this.socket?.end();
+    this.wire?.write(DISCONNECT, 0, DISCONNECT.length);
+    this.wire?.end();
   }
 
   /** Queues a four byte PUBACK, PUBREC, PUBREL or PUBCOMP; `flush` sends it. */
@@ -131,19 +131,24 @@ export class Link {
     if (this.answersBytes > 0) this.flushAnswers();
   }
 
-  /** Hands bytes to the socket and answers how many it took. */
+  /** Hands bytes to the wire and answers how many it took. */
   write(bytes: Uint8Array, start: number, length: number): number {
-    const taken = this.socket!.write(bytes, start, length);
-    if (taken < 0) this.fail(new Error("the broker closed a connection while it was written to"));
-    return Math.max(taken, 0);
+    return this.wire!.write(bytes, start, length);
   }
 
-  receive(chunk: Uint8Array): void {
-    let at = 0;
-    if (this.restBytes > 0) at = this.completeRest(chunk);
-    at = this.parse(chunk, at, chunk.length);
-    if (at < chunk.length) this.keep(chunk, at, chunk.length);
+  received(bytes: Uint8Array, start: number, end: number): void {
+    let at = start;
+    if (this.restBytes > 0) at = this.completeRest(bytes, at, end);
+    at = this.parse(bytes, at, end);
+    if (at < end) this.keep(bytes, at, end);
+  }
+
+  readEnd(): void {
     this.sink?.readEnd();
+  }
+
+  writable(): void {
+    this.flush();
   }
 
   fail(reason: Error): void {
@@ -207,15 +212,14 @@ export class Link {
     }
   }
 
-  /** Adds to the cut packet until it is whole, handles it, and answers how much of `chunk` that used. */
-  private completeRest(chunk: Uint8Array): number {
-    let at = 0;
+  /** Adds to the cut packet until it is whole, handles it, and answers where the rest of `chunk[at, end)` begins. */
+  private completeRest(chunk: Uint8Array, at: number, end: number): number {
     while (headerBytesOf(this.rest, 0, this.restBytes) === 0) {
-      if (at === chunk.length) return at;
+      if (at === end) return at;
       this.keep(chunk, at, ++at);
     }
     const packetBytes = headerBytesOf(this.rest, 0, this.restBytes) + remainingLengthOf(this.rest, 0);
-    const used = Math.min(packetBytes - this.restBytes, chunk.length - at);
+    const used = Math.min(packetBytes - this.restBytes, end - at);
     this.keep(chunk, at, at + used);
     if (this.restBytes === packetBytes) {
       this.restBytes = 0;
@@ -230,13 +234,6 @@ export class Link {
     this.restBytes += end - start;
   }
 }
-
-const SOCKET_EVENTS: SocketHandler<Link> = {
-  data: (socket, chunk) => socket.data.receive(chunk),
-  drain: (socket) => socket.data.flush(),
-  close: (socket) => socket.data.fail(new Error("the broker closed a connection")),
-  error: (socket, error) => socket.data.fail(error),
-};
 
 /** Bytes of the fixed header at `at`, or 0 while it is incomplete. */
 function headerBytesOf(bytes: Uint8Array, at: number, end: number): number {

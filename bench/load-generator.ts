@@ -3,14 +3,15 @@
  *
  *   bun bench/load-generator.ts SCENARIO --port PORT [--messages N] [--window W] [--protocol 4|5]
  *                               [--warm-up N] [--broker-pid PID] [--progress] [--username U --password P]
+ *                               [--shape JSON]
  *
  * Exit status 1 when a message was lost, duplicated, reordered or corrupted, or when the broker refused anything.
  * With `--broker-pid` the result holds that process's CPU time and memory; with `--progress`, shares done go to
- * standard error, one a line.
+ * standard error, one a line. `--shape` replaces fields of the scenario (see scenarios.ts), such as {"subscribers": 10}.
  */
 import { parseArgs } from "node:util";
 import { runLoad } from "./load-run.ts";
-import { scenarioNamed } from "./scenarios.ts";
+import { type Scenario, scenarioNamed } from "./scenarios.ts";
 
 process.on("uncaughtException", (error) => {
   process.stderr.write(`load-generator: ${error.message}\n`);
@@ -29,10 +30,11 @@ const { values, positionals } = parseArgs({
     progress: { type: "boolean", default: false },
     username: { type: "string" },
     password: { type: "string", default: "" },
+    shape: { type: "string", default: "{}" },
   },
 });
 
-const scenario = scenarioNamed(positionals[0] ?? "seed");
+const scenario: Scenario = { ...scenarioNamed(positionals[0] ?? "seed"), ...JSON.parse(values.shape) };
 const result = await runLoad({
   scenario,
   port: Number(values.port ?? 1883),

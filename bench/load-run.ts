@@ -6,12 +6,14 @@
  */
 import { ArrivalPace } from "./arrival-pace.ts";
 import { type DeliveryFaults, DeliveryLedger } from "./delivery-ledger.ts";
+import { type Latency, type LatencyRecord, latencyOf } from "./latency.ts";
 import { Link } from "./link.ts";
 import type { Login, ProtocolLevel } from "./packet-bytes.ts";
 import { ProcessMeter, type ProcessUse, threadCpuMicros } from "./process-meter.ts";
 import { Publisher } from "./publisher.ts";
 import { deliveriesPerMessage, type Scenario, topicFilter, topicNames } from "./scenarios.ts";
-import { type LatencyRecord, Subscriber } from "./subscriber.ts";
+import { Subscriber } from "./subscriber.ts";
+import type { Transport } from "./wire.ts";
 
 const STALL_LIMIT_MS = 10_000;
 
@@ -28,8 +30,16 @@ export interface LoadPlan {
   readonly onProgress: (share: number) => void;
 }
 
+/** Why a run did not come to its end. */
+export interface LoadFailure {
+  readonly reason: string;
+  /** Nothing arrived any more; else the broker closed a connection, or refused or answered something it should not. */
+  readonly isStall: boolean;
+}
+
 export interface LoadResult {
   readonly scenario: string;
+  readonly transport: Transport;
   readonly protocolLevel: ProtocolLevel;
   readonly window: number;
   readonly messages: number;
@@ -39,9 +49,9 @@ export interface LoadResult {
   readonly deliveriesPerSecond: number;
   readonly broker: ProcessUse | null;
   readonly generator: { readonly cpuMicros: number; readonly mainThreadShare: number };
-  readonly latency: { readonly p50Micros: number; readonly p99Micros: number; readonly maxMicros: number } | null;
+  readonly latency: Latency | null;
   readonly faults: DeliveryFaults;
-  readonly failure: string | null;
+  readonly failure: LoadFailure | null;
 }
 
 /** Who takes part, and how many messages each publisher has been asked for so far. */
@@ -73,6 +83,7 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
   const deliveries = messages * deliveriesPerMessage(plan.scenario);
   return {
     scenario: plan.scenario.name,
+    transport: plan.scenario.transport,
     protocolLevel: plan.protocolLevel,
     window: cast.publishers[0].window,
     messages,
@@ -82,17 +93,18 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
     deliveriesPerSecond: deliveries / seconds,
     broker,
     generator: { cpuMicros: cpu.user + cpu.system, mainThreadShare: threadMicros / 1e6 / seconds },
-    latency: latency && percentiles(latency),
+    latency: latency && latencyOf(latency.delaysMs),
     faults: allFaults(cast),
     failure,
   };
 }
 
 async function assemble(plan: LoadPlan): Promise<Cast> {
-  const { scenario, port, protocolLevel, login } = plan;
+  const { scenario, protocolLevel, login } = plan;
+  const endpoint = { transport: scenario.transport, port: plan.port };
   const subscribers: Subscriber[] = [];
   for (let n = 0; n < scenario.subscribers; n++) {
-    const link = await Link.connect(port, `bench-subscriber-${n}`, protocolLevel, login);
+    const link = await Link.connect(endpoint, `bench-subscriber-${n}`, protocolLevel, login);
     const heard = scenario.paired ? { first: n, count: 1 } : { first: 0, count: scenario.publishers };
     const ledger = new DeliveryLedger(heard.first, heard.count, scenario.payloadBytes);
     subscribers.push(new Subscriber(link, ledger, scenario.qos));
@@ -100,7 +112,7 @@ async function assemble(plan: LoadPlan): Promise<Cast> {
   }
   const publishers: Publisher[] = [];
   for (let n = 0; n < scenario.publishers; n++) {
-    const link = await Link.connect(port, `bench-publisher-${n}`, protocolLevel, login);
+    const link = await Link.connect(endpoint, `bench-publisher-${n}`, protocolLevel, login);
     const { qos, payloadBytes, topics } = scenario;
     const newTopicEach = topics === "new";
     const names = topicNames(scenario, n);
@@ -114,15 +126,17 @@ async function assemble(plan: LoadPlan): Promise<Cast> {
 }
 
 /** Sends `messages`, waits until all are acknowledged and delivered, and answers why not, if so. */
-function load(cast: Cast, messages: number, latency: LatencyRecord | null): Promise<string | null> {
+function load(cast: Cast, messages: number, latency: LatencyRecord | null): Promise<LoadFailure | null> {
   const { plan, publishers, subscribers, pace } = cast;
   const perPublisher = messagesPerPublisher(plan, messages);
   cast.perPublisher += perPublisher;
   const deliveriesEach = cast.perPublisher * (plan.scenario.paired ? 1 : publishers.length);
   let open = publishers.length + subscribers.length;
   return new Promise((resolve) => {
-    const watch = watchProgress(cast, perPublisher * publishers.length, finish);
-    function finish(failure: string | null): void {
+    const stalled = (reason: string) => finish({ reason, isStall: true });
+    const broken = ({ message }: Error) => finish({ reason: message, isStall: false });
+    const watch = watchProgress(cast, perPublisher * publishers.length, stalled);
+    function finish(failure: LoadFailure | null): void {
       clearInterval(watch);
       for (const subscriber of subscribers) subscriber.onProgress = () => {};
       for (const publisher of publishers) publisher.onProgress = () => {};
@@ -142,12 +156,12 @@ function load(cast: Cast, messages: number, latency: LatencyRecord | null): Prom
         pace?.arrived(index);
         check();
       };
-      subscriber.link.onFailure = (reason) => finish(reason.message);
+      subscriber.link.onFailure = broken;
       subscriber.latency = latency;
     });
     for (const publisher of publishers) {
       publisher.onProgress = onceAt(() => publisher.completed, cast.perPublisher);
-      publisher.link.onFailure = (reason) => finish(reason.message);
+      publisher.link.onFailure = broken;
     }
     if (latency !== null) return sendAtRate(cast, latency);
     pace?.extend(perPublisher);
@@ -176,33 +190,28 @@ function watchProgress(cast: Cast, messages: number, giveUp: (reason: string) =>
 
 /**
  * Sends what is due, a burst per millisecond, however slow the broker is. A timer's lateness makes a burst larger, never
- * a message's delay: that counts from the moment its burst was written.
+ * a message's delay: that counts from the moment its burst was due, even where a full window keeps it back.
  */
 function sendAtRate(cast: Cast, latency: LatencyRecord): void {
   const [publisher] = cast.publishers;
-  const { sequenceFirst, sentMs } = latency;
+  const { dueMs } = latency;
   const perMs = cast.plan.scenario.ratePerSecond! / 1000;
   const startMs = performance.now();
+  let asked = 0;
   const timer = setInterval(() => {
     const nowMs = performance.now();
-    const due = Math.min(Math.floor((nowMs - startMs) * perMs), sentMs.length);
-    const sent = publisher.sent - sequenceFirst;
-    sentMs.fill(nowMs, sent, due);
-    publisher.extend(due - sent);
+    const due = Math.min(Math.floor((nowMs - startMs) * perMs), dueMs.length);
+    dueMs.fill(nowMs, asked, due);
+    publisher.extend(due - asked);
+    asked = due;
     publisher.pump();
-    if (due === sentMs.length) clearInterval(timer);
+    if (asked === dueMs.length) clearInterval(timer);
   }, 1);
 }
 
 function latencyRecord(cast: Cast, messages: number): LatencyRecord | null {
   if (cast.plan.scenario.ratePerSecond === null) return null;
-  return { sequenceFirst: cast.perPublisher, sentMs: new Float64Array(messages), delaysMs: new Float64Array(messages) };
-}
-
-function percentiles(latency: LatencyRecord): LoadResult["latency"] {
-  const sorted = latency.delaysMs.toSorted();
-  const at = (share: number) => Math.round(sorted[Math.ceil(sorted.length * share) - 1] * 1000);
-  return { p50Micros: at(0.5), p99Micros: at(0.99), maxMicros: at(1) };
+  return { sequenceFirst: cast.perPublisher, dueMs: new Float64Array(messages), delaysMs: new Float64Array(messages) };
 }
 
 function messagesPerPublisher(plan: LoadPlan, messages: number): number {

@@ -5,12 +5,15 @@
  */
 import { join } from "node:path";
 import { type Broker, type RunningBroker, startBroker } from "./broker-process.ts";
+import type { Latency } from "./latency.ts";
 import type { LoadResult } from "./load-run.ts";
 import type { Login } from "./packet-bytes.ts";
 import { residentMemory } from "./process-meter.ts";
+import type { Scenario } from "./scenarios.ts";
+import type { Transport } from "./wire.ts";
 
 export interface LoadOptions {
-  readonly scenario: string;
+  readonly scenario: Scenario;
   readonly messages: number;
   readonly window: number;
   readonly protocolLevel: string;
@@ -26,6 +29,7 @@ export interface Run {
 export interface Measurement {
   readonly broker: string;
   readonly version: string;
+  readonly transport: Transport;
   readonly runs: number;
   readonly cpuMicrosPerMessage: number;
   readonly cpuMicrosPerDelivery: number;
@@ -35,8 +39,7 @@ export interface Measurement {
   readonly memoryAverageBytes: number;
   readonly memoryPeakBytes: number;
   readonly seconds: number;
-  readonly latencyP50Micros: number | null;
-  readonly latencyP99Micros: number | null;
+  readonly latency: Latency | null;
   readonly generatorCpuMicrosPerMessage: number;
   readonly generatorHeadroom: number;
   readonly failures: readonly string[];
@@ -48,7 +51,7 @@ export async function runOnce(
   onProgress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<Run> {
-  const started = await startBroker(broker);
+  const started = await startBroker(broker, options.scenario.transport);
   try {
     const memoryStartBytes = residentMemory(started.pid)?.nowBytes ?? 0;
     return { memoryStartBytes, load: await generate(started, broker.login, options, onProgress, signal) };
@@ -60,10 +63,10 @@ export async function runOnce(
 export function medianOf(broker: Broker, runs: readonly Run[]): Measurement {
   const loads = runs.map((run) => run.load);
   const of = (pick: (load: LoadResult) => number) => median(loads.map(pick));
-  const latency = loads.every((load) => load.latency !== null);
   return {
     broker: broker.name,
     version: broker.version,
+    transport: loads[0].transport,
     runs: runs.length,
     cpuMicrosPerMessage: of((load) => load.broker!.cpuMicros / load.messages),
     cpuMicrosPerDelivery: of((load) => load.broker!.cpuMicros / load.deliveries),
@@ -73,11 +76,22 @@ export function medianOf(broker: Broker, runs: readonly Run[]): Measurement {
     memoryAverageBytes: of((load) => load.broker!.memoryAverageBytes),
     memoryPeakBytes: of((load) => load.broker!.memoryPeakBytes),
     seconds: of((load) => load.seconds),
-    latencyP50Micros: latency ? of((load) => load.latency!.p50Micros) : null,
-    latencyP99Micros: latency ? of((load) => load.latency!.p99Micros) : null,
+    latency: medianLatency(loads.flatMap(({ latency }) => latency ?? [])),
     generatorCpuMicrosPerMessage: of((load) => load.generator.cpuMicros / load.messages),
     generatorHeadroom: of((load) => 1 - load.generator.mainThreadShare),
     failures: loads.flatMap(failuresOf),
+  };
+}
+
+function medianLatency(latencies: readonly Latency[]): Latency | null {
+  if (latencies.length === 0) return null;
+  const of = (pick: (latency: Latency) => number) => median(latencies.map(pick));
+  return {
+    p50Micros: of(({ p50Micros }) => p50Micros),
+    p90Micros: of(({ p90Micros }) => p90Micros),
+    p99Micros: of(({ p99Micros }) => p99Micros),
+    p999Micros: of(({ p999Micros }) => p999Micros),
+    maxMicros: of(({ maxMicros }) => maxMicros),
   };
 }
 
@@ -107,7 +121,8 @@ async function generate(
     [
       process.execPath,
       join(import.meta.dir, "load-generator.ts"),
-      options.scenario,
+      options.scenario.name,
+      `--shape=${JSON.stringify(options.scenario)}`,
       ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`),
       "--progress",
     ],
@@ -131,5 +146,5 @@ async function generate(
 function failuresOf(load: LoadResult): string[] {
   const faults = Object.entries(load.faults).filter(([, count]) => count > 0);
   const counted = faults.map(([fault, count]) => `${count.toLocaleString("en")} ${fault}`);
-  return load.failure === null ? counted : [load.failure, ...counted];
+  return load.failure === null ? counted : [load.failure.reason, ...counted];
 }

@@ -5,10 +5,13 @@
  * goes to many.
  */
 import type { Qos } from "./packet-bytes.ts";
+import type { Transport } from "./wire.ts";
 
 export interface Scenario {
   readonly name: string;
   readonly summary: string;
+  /** Other than TCP, the same load over TCP is measured beside it. */
+  readonly transport: Transport;
   readonly publishers: number;
   readonly subscribers: number;
   /** Subscriber n gets publisher n's messages only; otherwise every subscriber gets everything. */
@@ -27,6 +30,7 @@ export interface Scenario {
 const SEED: Scenario = {
   name: "seed",
   summary: 'subscribe to "#", publish at QoS 1, wait for every ack and every delivery',
+  transport: "tcp",
   publishers: 1,
   subscribers: 1,
   paired: false,
@@ -41,6 +45,8 @@ const SEED: Scenario = {
 
 export const SCENARIOS: readonly Scenario[] = [
   SEED,
+  { ...SEED, name: "seed-ws", summary: "the same over WebSocket, beside TCP", transport: "ws" },
+  { ...SEED, name: "seed-tls", summary: "the same over TLS, beside TCP", transport: "tls" },
   { ...SEED, name: "qos0", summary: "1 to 1, QoS 0", qos: 0, windows: [1000] },
   { ...SEED, name: "qos2", summary: "1 to 1, QoS 2", qos: 2, messages: 300_000, windows: [100] },
   {

@@ -1,18 +1,12 @@
 /**
  * One subscribing client: checks and acknowledges what arrives, all answers of one read in one write.
  *
- * For the latency scenario it compares the arrival of a read with the moment at which each message in it was sent.
+ * For the latency scenario it compares the arrival of a read with the moment at which each message in it was due.
  */
 import type { DeliveryLedger } from "./delivery-ledger.ts";
+import type { LatencyRecord } from "./latency.ts";
 import { type Link, type PacketSink, PUBACK, PUBCOMP, PUBREC, PUBREL } from "./link.ts";
 import type { Qos } from "./packet-bytes.ts";
-
-/** When each message was sent, and how long it took. Index 0 is the message with `sequenceFirst`. */
-export interface LatencyRecord {
-  readonly sequenceFirst: number;
-  readonly sentMs: Float64Array;
-  readonly delaysMs: Float64Array;
-}
 
 export class Subscriber implements PacketSink {
   onProgress: () => void = nothing;
@@ -58,7 +52,7 @@ export class Subscriber implements PacketSink {
   private recordDelay(latency: LatencyRecord, sequence: number): void {
     if (this.readMs === 0) this.readMs = performance.now();
     const index = sequence - latency.sequenceFirst;
-    if (index >= 0) latency.delaysMs[index] = this.readMs - latency.sentMs[index];
+    if (index >= 0) latency.delaysMs[index] = this.readMs - latency.dueMs[index];
   }
 }
 

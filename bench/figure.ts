@@ -1,8 +1,8 @@
 /**
- * One figure of the auth benchmarks: its median, the runs behind it, and the bound that it is held against.
+ * One figure: its median, the runs behind it, and the bound that it is held against.
  *
- * A bound that is missed is told and is no failure: on a busy machine it may be the machine. A failure is a broker that let
- * in whom it should have kept out, kept out whom it should have let in, or lost a message.
+ * A bound that is missed is told and is no failure: on a busy machine it may be the machine. A failure is a broker that did
+ * not do what was measured: it let in whom it should have kept out, kept out whom it should have let in, or lost a message.
  */
 import { median } from "./measurement.ts";
 
@@ -58,7 +58,7 @@ function line(cells: readonly string[]): string {
   return padded.join("").trimEnd();
 }
 
-function boundText({ atMost, atLeast }: Bound): string {
+export function boundText({ atMost, atLeast }: Bound): string {
   return atMost === undefined ? `≥ ${number(atLeast ?? 0)}` : `≤ ${number(atMost)}`;
 }
 

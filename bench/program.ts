@@ -1,5 +1,5 @@
 /**
- * The auth benchmarks' generators as processes of their own: a plan goes in as JSON on standard input, the result comes out
+ * Generators as processes of their own: a plan goes in as JSON on standard input, the result comes out
  * as the last line of standard output. Credentials thus appear in no command line.
  *
  * Invariant: a program ends with whoever started it, by signal, and in any case when its limit of time is over.

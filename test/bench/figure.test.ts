@@ -1,6 +1,6 @@
 /** Figures of the auth benchmarks: the median counts, and a bound is met up to itself. */
 import { expect, test } from "bun:test";
-import { figure, judged, reportPart } from "../../bench/auth-figure.ts";
+import { figure, judged, reportPart } from "../../bench/figure.ts";
 
 test.each([
   [{ atMost: 2 }, [1, 9, 2], true],
