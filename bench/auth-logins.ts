@@ -6,7 +6,7 @@
  */
 import type { Socket } from "bun";
 import { DISCONNECT, encodeConnect, type Login } from "./packet-bytes.ts";
-import { ProcessMeter } from "./process-meter.ts";
+import { ProcessMeter, threadCpuMicros } from "./process-meter.ts";
 import { printLine, readPlan } from "./program.ts";
 
 export interface LoginPlan {
@@ -27,6 +27,8 @@ export interface LoginBatch {
   /** Until the last one was begun. */
   readonly startedSeconds: number;
   readonly brokerCpuSeconds: number;
+  /** Share of the time in which this program's main thread had nothing to do. */
+  readonly generatorHeadroom: number;
   readonly accepted: number;
   /** How often each code of a CONNACK came, 0 apart. */
   readonly refused: Readonly<Record<string, number>>;
@@ -150,9 +152,11 @@ async function runBatch(
   const meter = new ProcessMeter(plan.brokerPid);
   const run = new LoginRun(plan, packets, count, onAnswer);
   meter.start();
+  const threadStartMicros = threadCpuMicros();
   const startMs = performance.now();
   await run.run();
   const seconds = (performance.now() - startMs) / 1000;
+  const generatorHeadroom = 1 - (threadCpuMicros() - threadStartMicros) / 1e6 / seconds;
   const brokerCpuSeconds = meter.stop().cpuMicros / 1e6;
   const startedSeconds = (run.startedMs - startMs) / 1000;
   const { accepted, refused, unanswered } = run;
@@ -161,6 +165,7 @@ async function runBatch(
     seconds,
     startedSeconds,
     brokerCpuSeconds,
+    generatorHeadroom,
     accepted,
     refused,
     unanswered,

@@ -141,7 +141,7 @@ class Game {
 async function playerOf(port: number, login: Login | null, pair: number, own: string, other: string): Promise<Player> {
   const link = await Link.connect({ transport: "tcp", port }, `bench-${own}-${pair}`, PROTOCOL_LEVEL, login);
   const player = new Player(link, `bench/${own}/${pair}`);
-  await link.subscribe(`bench/${other}/${pair}`, 1);
+  await link.subscribe([`bench/${other}/${pair}`], 1);
   return player;
 }
 

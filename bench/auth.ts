@@ -84,7 +84,7 @@ async function measureSeed({ runs, messages, signal }: AuthOptions): Promise<Par
   const figures = [];
   const measurements = [];
   for (const window of scenario.windows) {
-    const options: LoadOptions = { scenario, messages, window, protocolLevel: "4", warmUpMessages: 0 };
+    const options: LoadOptions = { scenario, messages, window, protocolLevel: "4", warmUpMessages: 0, filtersHeld: 0 };
     const open: Run[] = [];
     const guarded: Run[] = [];
     for (let run = 0; run < runs; run++) {

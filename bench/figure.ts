@@ -23,12 +23,14 @@ export interface Figure {
 export interface PartResult {
   readonly part: string;
   readonly figures: readonly Figure[];
+  /** Who could not take part, and why. */
+  readonly notes?: readonly string[];
   readonly failures: readonly string[];
   /** Whatever else was measured, run by run. */
   readonly detail: unknown;
 }
 
-const WIDTHS = [58, 12, 24, 18] as const;
+const WIDTHS = [82, 12, 24, 18] as const;
 
 export function figure(name: string, unit: string, runs: readonly number[], bound: Bound | null = null): Figure {
   const value = median(runs);
@@ -43,14 +45,15 @@ export function judged(result: PartResult): PartResult {
   return { ...result, figures };
 }
 
-export function reportPart({ part, figures, failures }: PartResult): string {
+export function reportPart({ part, figures, notes = [], failures }: PartResult): string {
   const rows = figures.map(({ name, unit, value, runs, bound, isMet }) => {
     const range = `${number(Math.min(...runs))} to ${number(Math.max(...runs))}`;
     const verdict = isMet === null ? "" : `${boundText(bound!)} ${isMet ? "met" : "MISSED"}`;
     return line([`${name}, ${unit}`, number(value), runs.length > 1 ? range : "", verdict]);
   });
   const failed = failures.map((failure) => `FAILED ${failure}`);
-  return [line([part, "median", "lowest to highest", "wanted"]), ...rows, ...failed, ""].join("\n");
+  const told = notes.map((note) => `note: ${note}`);
+  return [line([part, "median", "lowest to highest", "wanted"]), ...rows, ...told, ...failed, ""].join("\n");
 }
 
 function line(cells: readonly string[]): string {

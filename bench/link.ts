@@ -96,10 +96,14 @@ export class Link implements WireOwner {
     return link;
   }
 
-  async subscribe(topicFilter: string, qos: Qos): Promise<void> {
-    const suback = await this.request(encodeSubscribe(topicFilter, qos, this.protocolLevel), SUBACK);
-    const granted = suback[suback.length - 1];
-    if (granted !== qos) throw new Error(`SUBSCRIBE to ${topicFilter} at QoS ${qos} was answered with ${granted}`);
+  /** One SUBSCRIBE; all of it has to be granted. */
+  async subscribe(topicFilters: readonly string[], qos: Qos): Promise<void> {
+    const suback = await this.request(encodeSubscribe(topicFilters, qos, this.protocolLevel), SUBACK);
+    const granted = suback.subarray(-topicFilters.length);
+    const refused = granted.findIndex((reasonCode) => reasonCode !== qos);
+    if (refused < 0) return;
+    const reasonCode = granted[refused];
+    throw new Error(`SUBSCRIBE to ${topicFilters[refused]} at QoS ${qos} was answered with ${reasonCode}`);
   }
 
   /** Answers when everything the broker sent before its PINGRESP has been read. */

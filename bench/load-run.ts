@@ -16,6 +16,7 @@ import { Subscriber } from "./subscriber.ts";
 import type { Transport } from "./wire.ts";
 
 const STALL_LIMIT_MS = 10_000;
+const OPENING_MAX = 50;
 
 export interface LoadPlan {
   readonly scenario: Scenario;
@@ -40,6 +41,7 @@ export interface LoadFailure {
 export interface LoadResult {
   readonly scenario: string;
   readonly transport: Transport;
+  readonly ratePerSecond: number | null;
   readonly protocolLevel: ProtocolLevel;
   readonly window: number;
   readonly messages: number;
@@ -84,6 +86,7 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
   return {
     scenario: plan.scenario.name,
     transport: plan.scenario.transport,
+    ratePerSecond: plan.scenario.ratePerSecond,
     protocolLevel: plan.protocolLevel,
     window: cast.publishers[0].window,
     messages,
@@ -102,27 +105,35 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
 async function assemble(plan: LoadPlan): Promise<Cast> {
   const { scenario, protocolLevel, login } = plan;
   const endpoint = { transport: scenario.transport, port: plan.port };
-  const subscribers: Subscriber[] = [];
-  for (let n = 0; n < scenario.subscribers; n++) {
+  const subscribers = await forEachOf(scenario.subscribers, async (n) => {
     const link = await Link.connect(endpoint, `bench-subscriber-${n}`, protocolLevel, login);
     const heard = scenario.paired ? { first: n, count: 1 } : { first: 0, count: scenario.publishers };
     const ledger = new DeliveryLedger(heard.first, heard.count, scenario.payloadBytes);
-    subscribers.push(new Subscriber(link, ledger, scenario.qos));
-    await link.subscribe(topicFilter(scenario, n), scenario.qos);
-  }
-  const publishers: Publisher[] = [];
-  for (let n = 0; n < scenario.publishers; n++) {
+    const subscriber = new Subscriber(link, ledger, scenario.qos);
+    await link.subscribe([topicFilter(scenario, n)], scenario.qos);
+    return subscriber;
+  });
+  const publishers = await forEachOf(scenario.publishers, async (n) => {
     const link = await Link.connect(endpoint, `bench-publisher-${n}`, protocolLevel, login);
     const { qos, payloadBytes, topics } = scenario;
     const newTopicEach = topics === "new";
     const names = topicNames(scenario, n);
-    publishers.push(
-      new Publisher(link, { number: n, topicNames: names, newTopicEach, qos, payloadBytes, window: plan.window }),
-    );
-  }
+    return new Publisher(link, { number: n, topicNames: names, newTopicEach, qos, payloadBytes, window: plan.window });
+  });
   const paced = scenario.qos === 0 && scenario.ratePerSecond === null;
   const pace = paced ? new ArrivalPace(publishers[0], subscribers) : null;
   return { plan, publishers, subscribers, pace, perPublisher: 0 };
+}
+
+/** Results in order, though some are under way at once. */
+async function forEachOf<T>(count: number, make: (n: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = new Array(count);
+  let next = 0;
+  async function makeSome(): Promise<void> {
+    for (let n = next++; n < count; n = next++) made[n] = await make(n);
+  }
+  await Promise.all(Array.from({ length: OPENING_MAX }, makeSome));
+  return made;
 }
 
 /** Sends `messages`, waits until all are acknowledged and delivered, and answers why not, if so. */

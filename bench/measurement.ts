@@ -5,12 +5,17 @@
  */
 import { join } from "node:path";
 import { type Broker, type RunningBroker, startBroker } from "./broker-process.ts";
+import type { HoldPlan } from "./holder.ts";
 import type { Latency } from "./latency.ts";
 import type { LoadResult } from "./load-run.ts";
 import type { Login } from "./packet-bytes.ts";
 import { residentMemory } from "./process-meter.ts";
+import { type RunningProgram, startProgram } from "./program.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { Transport } from "./wire.ts";
+
+const FILTERS_PER_CLIENT = 1_000;
+const HOLD_LIMIT_SECONDS = 600;
 
 export interface LoadOptions {
   readonly scenario: Scenario;
@@ -18,6 +23,8 @@ export interface LoadOptions {
   readonly window: number;
   readonly protocolLevel: string;
   readonly warmUpMessages: number;
+  /** Topic Filters that other clients hold meanwhile, none of which matches; 0: no other clients. */
+  readonly filtersHeld: number;
 }
 
 export interface Run {
@@ -30,6 +37,8 @@ export interface Measurement {
   readonly broker: string;
   readonly version: string;
   readonly transport: Transport;
+  /** What the publisher sent, where it went by the clock. */
+  readonly ratePerSecond: number | null;
   readonly runs: number;
   readonly cpuMicrosPerMessage: number;
   readonly cpuMicrosPerDelivery: number;
@@ -52,12 +61,33 @@ export async function runOnce(
   signal: AbortSignal,
 ): Promise<Run> {
   const started = await startBroker(broker, options.scenario.transport);
+  let holder: RunningProgram<never> | null = null;
   try {
     const memoryStartBytes = residentMemory(started.pid)?.nowBytes ?? 0;
+    if (options.filtersHeld > 0) holder = await holdFilters(started, options, signal);
     return { memoryStartBytes, load: await generate(started, broker.login, options, onProgress, signal) };
   } finally {
-    await started.stop();
+    try {
+      await holder?.stop();
+    } finally {
+      await started.stop();
+    }
   }
+}
+
+async function holdFilters(
+  { port }: RunningBroker,
+  { scenario, filtersHeld }: LoadOptions,
+  signal: AbortSignal,
+): Promise<RunningProgram<never>> {
+  const clients = Math.ceil(filtersHeld / FILTERS_PER_CLIENT);
+  const subscriptionsEach = filtersHeld / clients;
+  if (!Number.isInteger(subscriptionsEach)) throw new Error(`${filtersHeld} filters cannot be shared out evenly`);
+  const endpoint = { transport: scenario.transport, port };
+  const plan: HoldPlan = { endpoint, clientFirst: 0, clients, subscriptionsEach };
+  const holder = startProgram<never>("holder.ts", plan, { limitSeconds: HOLD_LIMIT_SECONDS, signal });
+  await holder.begun;
+  return holder;
 }
 
 export function medianOf(broker: Broker, runs: readonly Run[]): Measurement {
@@ -67,6 +97,7 @@ export function medianOf(broker: Broker, runs: readonly Run[]): Measurement {
     broker: broker.name,
     version: broker.version,
     transport: loads[0].transport,
+    ratePerSecond: loads[0].ratePerSecond,
     runs: runs.length,
     cpuMicrosPerMessage: of((load) => load.broker!.cpuMicros / load.messages),
     cpuMicrosPerDelivery: of((load) => load.broker!.cpuMicros / load.deliveries),

@@ -130,7 +130,7 @@ function delivers(load: Load): Timed {
     });
     for (let m = 0; m < receivers; m++) {
       const connection = connect(broker, wire, `receiver${n}-${m}`, level);
-      broker.receive(connection, encodeSubscribe(`${place}/#`, qos, level), NOW_MS);
+      broker.receive(connection, encodeSubscribe([`${place}/#`], qos, level), NOW_MS);
       receiving.push(connection);
     }
   }
@@ -170,7 +170,7 @@ function deliversNewTopics(): Timed {
   const wire = new CountingWire();
   const sender = connect(broker, wire, "publisher", load.level);
   const receiver = connect(broker, wire, "receiver", load.level);
-  broker.receive(receiver, encodeSubscribe("#", load.qos, load.level), NOW_MS);
+  broker.receive(receiver, encodeSubscribe(["#"], load.qos, load.level), NOW_MS);
   broker.settle(NOW_MS);
   const chunks = Array.from({ length: NEW_TOPICS / load.window }, (_, chunk) => {
     return chunkOf(load, (n) => `bench/new-topics/${String(chunk * load.window + n).padStart(8, "0")}`);
@@ -222,7 +222,7 @@ function idleConnections(filter: (n: number) => string | null): { kept: object; 
   for (let n = 0; n < IDLE_CONNECTIONS; n++) {
     const connection = connect(broker, wire, `client${n}`, 4);
     const topicFilter = filter(n);
-    if (topicFilter !== null) broker.receive(connection, encodeSubscribe(topicFilter, 1, 4), NOW_MS);
+    if (topicFilter !== null) broker.receive(connection, encodeSubscribe([topicFilter], 1, 4), NOW_MS);
     broker.settle(NOW_MS);
     connections.push(connection);
   }

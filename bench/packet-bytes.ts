@@ -41,9 +41,10 @@ export function encodeConnect(clientId: string, protocolLevel: ProtocolLevel, lo
   ]);
 }
 
-export function encodeSubscribe(topicFilter: string, qos: Qos, protocolLevel: ProtocolLevel): Uint8Array {
+export function encodeSubscribe(topicFilters: readonly string[], qos: Qos, protocolLevel: ProtocolLevel): Uint8Array {
   const packetId = [0, 1];
-  return packet(0x82, [...packetId, ...noProperties(protocolLevel), ...text(topicFilter), qos]);
+  const subscriptions = topicFilters.flatMap((topicFilter) => [...text(topicFilter), qos]);
+  return packet(0x82, [...packetId, ...noProperties(protocolLevel), ...subscriptions]);
 }
 
 export function encodePublish(

@@ -80,6 +80,26 @@ export function residentMemory(pid: number): { nowBytes: number; peakBytes: numb
   return Number.isNaN(memory.nowBytes) ? null : memory;
 }
 
+const SETTLED_WITHIN_MS = 2_000;
+const SETTLED_SHARE = 0.002;
+const SETTLE_LIMIT_MS = 20_000;
+const SETTLE_INTERVAL_MS = 200;
+
+/** Resident set once it hardly changes any more, or after a while as it is then. Throws when the process has ended. */
+export async function settledMemoryBytes(pid: number): Promise<number> {
+  const samples: number[] = [];
+  for (let waitedMs = 0; ; waitedMs += SETTLE_INTERVAL_MS) {
+    const memory = residentMemory(pid);
+    if (memory === null) throw new Error("the broker has ended");
+    samples.push(memory.nowBytes);
+    const recent = samples.slice(-SETTLED_WITHIN_MS / SETTLE_INTERVAL_MS);
+    const spread = Math.max(...recent) - Math.min(...recent);
+    const isSettled = waitedMs >= SETTLED_WITHIN_MS && spread <= memory.nowBytes * SETTLED_SHARE;
+    if (isSettled || waitedMs >= SETTLE_LIMIT_MS) return memory.nowBytes;
+    await Bun.sleep(SETTLE_INTERVAL_MS);
+  }
+}
+
 /** CPU time of the calling thread alone; of the whole process where the kernel does not tell. */
 export function threadCpuMicros(): number {
   if (HAS_SCHEDULER_STATISTICS) return threadMicros("/proc/thread-self") ?? 0;

@@ -7,9 +7,11 @@
 import { join } from "node:path";
 
 export interface RunningProgram<Result> {
-  /** Resolves with the first line: the program is at work. */
-  readonly begun: Promise<void>;
+  /** Resolves with the first line, at the latest at the end: the program is at work. */
+  readonly begun: Promise<unknown>;
   readonly result: Promise<Result>;
+  /** Ends a program that has no end of its own. Fails when it has ended by itself. */
+  stop(): Promise<void>;
 }
 
 export interface ProgramBounds {
@@ -31,14 +33,14 @@ export function startProgram<Result>(
     timeout: limitSeconds * 1000,
     killSignal: "SIGTERM",
   });
-  const begun = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<unknown>();
   async function read(): Promise<Result> {
     const complaint = child.stderr.text();
     let output = "";
     const decoder = new TextDecoder();
     for await (const chunk of child.stdout) {
       output += decoder.decode(chunk, { stream: true });
-      if (output.includes("\n")) begun.resolve();
+      if (output.includes("\n")) begun.resolve(JSON.parse(output.slice(0, output.indexOf("\n"))));
     }
     const status = await child.exited;
     if (status === 0) return JSON.parse(output.trim().split("\n").at(-1)!) as Result;
@@ -47,7 +49,12 @@ export function startProgram<Result>(
   const result = read();
   result.catch((error) => begun.reject(error));
   begun.promise.catch(() => {});
-  return { begun: begun.promise, result };
+  async function stop(): Promise<void> {
+    if (child.exitCode !== null) await result;
+    child.kill("SIGTERM");
+    await child.exited;
+  }
+  return { begun: begun.promise, result, stop };
 }
 
 /** For the program's side: the plan it was started with. */
