@@ -28,8 +28,13 @@ export function circumstances(program: string): Circumstances {
       bun: Bun.version,
     },
     commit: commit(),
-    command: [program, ...process.argv.slice(2)].join(" "),
+    command: [program, ...process.argv.slice(2).map(withoutFolders)].join(" "),
   };
+}
+
+/** Where somebody keeps a broker is nobody's business: `mosquitto=/opt/m/mosquitto` becomes `mosquitto=mosquitto`. */
+export function withoutFolders(argument: string): string {
+  return argument.replace(/(^|=)\/(?:.*\/)?(?=[^/]*$)/, "$1");
 }
 
 function commit(): string | null {

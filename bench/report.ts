@@ -24,10 +24,20 @@ interface Column {
 const HEADROOM_MIN = 0.05;
 
 export function reportRow(row: Row): string {
+  const { title, cells } = scenarioTable(row);
+  return [`${row.scenario.name}: ${title}`, ...aligned(cells), ...scenarioNotes(row), ""].join("\n");
+}
+
+/** The first row of cells holds the titles. */
+export function scenarioTable(row: Row): { readonly title: string; readonly cells: readonly (readonly string[])[] } {
   const columns = columnsOf(row.scenario);
   const cells = [columns.map((column) => column.title)];
   for (const measurement of row.measurements) cells.push(columns.map((column) => column.cell(measurement)));
-  return [heading(row), ...aligned(cells), ...comparisons(row), ...verdicts(row), ...warnings(row), ""].join("\n");
+  return { title: heading(row), cells };
+}
+
+export function scenarioNotes(row: Row): string[] {
+  return [...comparisons(row), ...verdicts(row), ...warnings(row)];
 }
 
 /** Whether anything in the rows is a reason for an exit status of 1. */
@@ -42,7 +52,7 @@ export function brokerLabel({ broker, version }: Measurement): string {
 function heading({ scenario, messages, window, measurements }: Row): string {
   const runs = measurements[0]?.runs ?? 0;
   const size = `${whole(messages)} messages of ${whole(scenario.payloadBytes)} bytes`;
-  return `${scenario.name}: ${scenario.summary}; ${size}, window ${whole(window)}, median of ${runs}`;
+  return `${scenario.summary}; ${size}, window ${whole(window)}, median of ${runs}`;
 }
 
 function columnsOf(scenario: Scenario): Column[] {

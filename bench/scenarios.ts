@@ -24,6 +24,8 @@ export interface Scenario {
   /** Open messages per publisher; a list means one row each. */
   readonly windows: readonly number[];
   readonly topics: "few" | "one" | "new";
+  /** First levels of all topics; null: bench and the scenario's name. */
+  readonly place: string | null;
   readonly ratePerSecond: number | null;
 }
 
@@ -40,13 +42,14 @@ const SEED: Scenario = {
   warmUpMessages: 0,
   windows: [1000, 100],
   topics: "few",
+  place: null,
   ratePerSecond: null,
 };
 
 export const SCENARIOS: readonly Scenario[] = [
   SEED,
-  { ...SEED, name: "seed-ws", summary: "the same over WebSocket, beside TCP", transport: "ws" },
-  { ...SEED, name: "seed-tls", summary: "the same over TLS, beside TCP", transport: "tls" },
+  { ...SEED, name: "seed-ws", summary: "the seed benchmark over WebSocket, beside TCP", transport: "ws" },
+  { ...SEED, name: "seed-tls", summary: "the seed benchmark over TLS, beside TCP", transport: "tls" },
   { ...SEED, name: "qos0", summary: "1 to 1, QoS 0", qos: 0, windows: [1000] },
   { ...SEED, name: "qos2", summary: "1 to 1, QoS 2", qos: 2, messages: 300_000, windows: [100] },
   {
@@ -118,7 +121,7 @@ export function deliveriesPerMessage(scenario: Scenario): number {
 
 /** All names of a publisher have the same length, so that its packets have one layout. */
 export function topicNames(scenario: Scenario, publisher: number): string[] {
-  const place = `bench/${scenario.name}`;
+  const place = scenario.place ?? `bench/${scenario.name}`;
   if (scenario.topics === "new") return [`${place}/00000000`];
   if (scenario.topics === "one") return [`${place}/${String(publisher).padStart(3, "0")}`];
   return Array.from({ length: 10 }, (_, n) => `${place}/${n}`);

@@ -1,0 +1,80 @@
+/** The page over kept results, as Markdown: each with its machine, commit and command, its tables and its plots. */
+import type { Circumstances } from "./circumstances.ts";
+import { curveNotes, curveOf, curvePlots, curveTable } from "./curve-report.ts";
+import { CURVES } from "./curves.ts";
+import { boundText, type PartResult } from "./figure.ts";
+import { scenarioNotes, scenarioTable } from "./report.ts";
+import type { CapacityDocument, CurveDocument, ResultDocument, ScenarioDocument } from "./results.ts";
+import { scenarioPlot } from "./scenario-plot.ts";
+import { seedTable } from "./seed-table.ts";
+import { markdownTable } from "./text-table.ts";
+
+export function resultsPage(documents: readonly ResultDocument[]): string {
+  const scenarios = documents.filter((document) => document.kind === "scenarios");
+  const capacity = documents.filter((document) => document.kind === "capacity");
+  const place = ({ curve }: CurveDocument) => CURVES.findIndex(({ name }) => name === curve.name);
+  const curves = documents.filter((document) => document.kind === "curve").toSorted((a, b) => place(a) - place(b));
+  const sections = [
+    "# Results",
+    "Written by `bun run bench` with `--results`, from the JSON files beside it; not to be edited. How to read it: [the benchmarks](../README.md).",
+    ...scenarios.flatMap(scenarioSections),
+    ...capacity.flatMap(capacitySections),
+    ...(curves.length === 0 ? [] : ["## How cost grows"]),
+    ...curves.flatMap(curveSections),
+  ];
+  return `${sections.join("\n\n")}\n`;
+}
+
+function scenarioSections(document: ScenarioDocument): string[] {
+  const { rows } = document;
+  const table = seedTable(rows);
+  const plot = scenarioPlot(rows);
+  return [
+    ...(table === null ? [] : ["## The seed's table", table.trimEnd()]),
+    "## Every shape of load",
+    circumstancesText(document),
+    ...(plot === null ? [] : [`![${plot.title}](${plot.name})`]),
+    ...rows.flatMap((row) => {
+      const { title, cells } = scenarioTable(row);
+      return [`**${row.scenario.name}**: ${title}`, markdownTable(cells).join("\n"), ...list(scenarioNotes(row))];
+    }),
+  ];
+}
+
+function capacitySections(document: CapacityDocument): string[] {
+  return ["## What a broker holds", circumstancesText(document), ...document.results.flatMap(partSections)];
+}
+
+function partSections({ part, figures, notes = [], failures }: PartResult): string[] {
+  const rows = figures.map(({ name, unit, value, bound, isMet }) => [
+    name,
+    `${value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 1 : 0 })} ${unit}`,
+    bound === null ? "" : `${boundText(bound)} ${isMet ? "met" : "missed"}`,
+  ]);
+  const told = [...failures.map((failure) => `FAILED ${failure}`), ...notes];
+  return [`**${part}**`, markdownTable([["", "found", "wanted"], ...rows]).join("\n"), ...list(told)];
+}
+
+function curveSections(document: CurveDocument): string[] {
+  const { curve: result } = document;
+  const curve = curveOf(result);
+  const size = result.quick ? "A quick look: fewer points and short runs. " : "";
+  return [
+    `### ${curve.title}`,
+    `${size}${curve.load[0].toUpperCase()}${curve.load.slice(1)}. ${circumstancesText(document)}`,
+    ...curvePlots(result).map(({ name, title }) => `![${title}](${name})`),
+    ...(curve.name === "rate" ? ["Percentiles p50 / p90 / p99 / p99.9:"] : []),
+    markdownTable(curveTable(result)).join("\n"),
+    ...list(curveNotes(result)),
+  ];
+}
+
+function circumstancesText({ machine, commit, command, date }: Circumstances): string {
+  const memory = `${Math.round(machine.memoryBytes / 2 ** 30)} GB`;
+  const where = `${machine.cpu}, ${machine.cores} cores, ${memory}, ${machine.platform}, Bun ${machine.bun}`;
+  return `\`${command}\` on ${date.slice(0, 10)}, commit ${commit ?? "unknown"}; ${where}.`;
+}
+
+function list(lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [lines.map((line) => `- ${line.replaceAll("\n", " ")}`).join("\n")];
+}
