@@ -44,6 +44,9 @@ export interface CurveOptions {
   readonly signal: AbortSignal;
 }
 
+/** Queues of rqtt as long as those that peers are given, so that a load beyond the limit is late and not lost. */
+export const CURVE_SETTINGS = ["limits.queueMessagesMax=100000000", "limits.queueBytesMax=17179869184"];
+
 /** A broker that moves less than this share of what is sent to it has reached its limit. */
 const SATURATED_SHARE = 0.9;
 const BYTES_IN_FLIGHT = 1024 * 1024;
@@ -120,11 +123,11 @@ const RATE: Curve = {
   load: "1 publisher sends what is due every millisecond, 1 subscriber, QoS 1, 16 bytes",
   unit: "messages/s",
   costPer: "message",
-  sizes: [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000],
+  sizes: [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000],
   quickSizes: [1_000, 10_000, 100_000],
   options: (size, quick) => {
     const scenario = { ...scenarioNamed("latency"), ratePerSecond: size };
-    const warmUpMessages = Math.max(5_000, size);
+    const warmUpMessages = Math.min(1_000_000, Math.max(5_000, size));
     return { ...optionsFor(scenario, size * (quick ? 1 : 3), 10_000), warmUpMessages };
   },
 };

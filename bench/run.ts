@@ -19,7 +19,7 @@ import { CAPACITY_SETTINGS } from "./capacity-routing.ts";
 import { circumstances } from "./circumstances.ts";
 import { compare, contendersOf } from "./compare.ts";
 import { curveHasFailed, curveNotes, curveTable } from "./curve-report.ts";
-import { type CurveResult, curvesNamed, measureCurve } from "./curves.ts";
+import { CURVE_SETTINGS, type CurveResult, curvesNamed, measureCurve } from "./curves.ts";
 import type { LoadOptions } from "./measurement.ts";
 import { hasFailed, type Row, reportRow } from "./report.ts";
 import { type ResultDocument, saveResult } from "./results.ts";
@@ -134,7 +134,8 @@ async function runCapacityAndExit(parts: readonly string[]): Promise<never> {
 async function runCurvesAndExit(names: readonly string[]): Promise<never> {
   const { quick, json } = values;
   const sizes = values.size.map(positive);
-  const options = { brokers: brokersWith(values.set), runs: runsOr(1), quick, sizes, signal: abort.signal };
+  const brokers = brokersWith([...CURVE_SETTINGS, ...values.set]);
+  const options = { brokers, runs: runsOr(1), quick, sizes, signal: abort.signal };
   const results: CurveResult[] = [];
   for (const curve of curvesNamed(names)) {
     const result = await measureCurve(curve, options);
