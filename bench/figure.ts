@@ -5,6 +5,7 @@
  * not do what was measured: it let in whom it should have kept out, kept out whom it should have let in, or lost a message.
  */
 import { median } from "./measurement.ts";
+import { aligned } from "./text-table.ts";
 
 export interface Bound {
   readonly atMost?: number;
@@ -30,8 +31,6 @@ export interface PartResult {
   readonly detail: unknown;
 }
 
-const WIDTHS = [82, 12, 24, 18] as const;
-
 export function figure(name: string, unit: string, runs: readonly number[], bound: Bound | null = null): Figure {
   const value = median(runs);
   const { atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = bound ?? {};
@@ -49,16 +48,12 @@ export function reportPart({ part, figures, notes = [], failures }: PartResult):
   const rows = figures.map(({ name, unit, value, runs, bound, isMet }) => {
     const range = `${number(Math.min(...runs))} to ${number(Math.max(...runs))}`;
     const verdict = isMet === null ? "" : `${boundText(bound!)} ${isMet ? "met" : "MISSED"}`;
-    return line([`${name}, ${unit}`, number(value), runs.length > 1 ? range : "", verdict]);
+    return [`${name}, ${unit}`, number(value), runs.length > 1 ? range : "", verdict];
   });
   const failed = failures.map((failure) => `FAILED ${failure}`);
   const told = notes.map((note) => `note: ${note}`);
-  return [line([part, "median", "lowest to highest", "wanted"]), ...rows, ...told, ...failed, ""].join("\n");
-}
-
-function line(cells: readonly string[]): string {
-  const padded = cells.map((cell, n) => (n === 0 ? cell.padEnd(WIDTHS[0]) : cell.padStart(WIDTHS[n])));
-  return padded.join("").trimEnd();
+  const titles = [part, "median", "lowest to highest", "wanted"];
+  return [...aligned([titles, ...rows]), ...told, ...failed, ""].join("\n");
 }
 
 export function boundText({ atMost, atLeast }: Bound): string {
