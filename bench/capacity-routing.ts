@@ -23,7 +23,7 @@ const RETAINED = 1_000_000;
 /** The smaller store beside which the larger one has to show that the total does not matter. */
 const RETAINED_FEW_SHARE = 0.01;
 const RETAINED_MATCHES = 100;
-const RETAINED_SUBSCRIBES = 11;
+const RETAINED_SUBSCRIBES = 31;
 const RETAINED_LIMIT_SECONDS = 300;
 const RETAINED_RATIO_MAX = 2;
 
