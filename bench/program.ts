@@ -17,15 +17,20 @@ export interface RunningProgram<Result> {
 export interface ProgramBounds {
   readonly limitSeconds: number;
   readonly signal: AbortSignal;
+  /** Stands for other machines: it takes only what of the cores the others leave. */
+  readonly givesWay?: boolean;
 }
+
+/** The least weight that the scheduler gives, for all threads of a program. */
+const GIVING_WAY = ["nice", "-n", "19"];
 
 /** `file` is one of this folder. */
 export function startProgram<Result>(
   file: string,
   plan: object,
-  { limitSeconds, signal }: ProgramBounds,
+  { limitSeconds, signal, givesWay = false }: ProgramBounds,
 ): RunningProgram<Result> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, file)], {
+  const child = Bun.spawn([...(givesWay ? GIVING_WAY : []), process.execPath, join(import.meta.dir, file)], {
     stdin: new Blob([JSON.stringify(plan)]),
     stdout: "pipe",
     stderr: "pipe",
