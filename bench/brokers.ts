@@ -16,7 +16,12 @@ export function rqtt(settings: readonly string[] = []): Broker {
 }
 
 /** `configure` writes what files it needs and answers the flags that name them; over TCP and WebSocket only. */
-export function rqttWith(name: string, configure: (folder: string) => string[], login: Login | null): Broker {
+export function rqttWith(
+  name: string,
+  configure: (folder: string) => string[],
+  login: Login | null,
+  store = "memory",
+): Broker {
   const main = resolve(import.meta.dir, "../src/main.ts");
   return {
     name,
@@ -25,7 +30,7 @@ export function rqttWith(name: string, configure: (folder: string) => string[], 
     readyLine: "rqtt ready",
     login,
     command: (listener, folder) => {
-      const flags = [...listening(listener, folder), "--store", "memory", ...configure(folder)];
+      const flags = [...listening(listener, folder), "--store", store, ...configure(folder)];
       return [process.execPath, main, ...flags];
     },
   };

@@ -82,17 +82,32 @@ export class Link implements WireOwner {
   }
 
   /** Opens the connection and waits for a CONNACK that accepts it. */
-  static async connect(
+  static connect(
     endpoint: Endpoint,
     clientId: string,
     protocolLevel: ProtocolLevel,
     login: Login | null = null,
   ): Promise<Link> {
+    return Link.open(new Link(protocolLevel), endpoint, encodeConnect(clientId, protocolLevel, login));
+  }
+
+  /** As `connect`, to a session that is kept: what waited for it may come right behind CONNACK, and `ready` sees to it. */
+  static async resume(
+    endpoint: Endpoint,
+    clientId: string,
+    protocolLevel: ProtocolLevel,
+    ready: (link: Link) => void,
+  ): Promise<Link> {
     const link = new Link(protocolLevel);
+    ready(link);
+    return Link.open(link, endpoint, encodeConnect(clientId, protocolLevel, null, true));
+  }
+
+  private static async open(link: Link, endpoint: Endpoint, connect: Uint8Array): Promise<Link> {
     link.wire = await openWire(endpoint, link);
-    const connack = await link.request(encodeConnect(clientId, protocolLevel, login), CONNACK);
+    const connack = await link.request(connect, CONNACK);
     if (connack[3] !== 0) throw new Error(`CONNECT refused with reason code ${connack[3]}`);
-    if (protocolLevel === 5) link.receiveMaximum = receiveMaximumOf(connack);
+    if (link.protocolLevel === 5) link.receiveMaximum = receiveMaximumOf(connack);
     return link;
   }
 

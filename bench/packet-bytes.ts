@@ -26,8 +26,14 @@ export interface PublishLayout {
 export const PINGREQ = Uint8Array.of(0xc0, 0);
 export const DISCONNECT = Uint8Array.of(0xe0, 0);
 
-export function encodeConnect(clientId: string, protocolLevel: ProtocolLevel, login: Login | null = null): Uint8Array {
-  const cleanStart = 0x02;
+/** `isKept`: a session that outlives its connection, where MQTT 3.1.1 is spoken. */
+export function encodeConnect(
+  clientId: string,
+  protocolLevel: ProtocolLevel,
+  login: Login | null = null,
+  isKept = false,
+): Uint8Array {
+  const cleanStart = isKept ? 0 : 0x02;
   const withLogin = login === null ? 0 : 0xc0;
   const keepAliveOff = [0, 0];
   return packet(0x10, [

@@ -23,7 +23,7 @@ const VERSION_LIMIT_MS = 5_000;
 const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
 export const PEERS: readonly Peer[] = [
-  { name: "mosquitto", find: () => inPath("mosquitto"), broker: mosquitto },
+  { name: "mosquitto", find: () => inPath("mosquitto"), broker: (path) => mosquitto(path) },
   { name: "aedes", find: findRuntimeForAedes, broker: aedes },
   { name: "rumqttd", find: () => inPath("rumqttd"), broker: rumqttd },
   { name: "flashmq", find: () => inPath("flashmq"), broker: flashmq },
@@ -54,9 +54,18 @@ function written(folder: string, name: string, lines: readonly (string | false)[
   return path;
 }
 
-function mosquitto(path: string): Broker {
+/** Every change makes it write its whole state, without a sync: as close to "acknowledged is kept" as it can be told to. */
+export function mosquittoThatSaves(path: string): Broker {
+  return mosquitto(path, "mosquitto, saving every change", [
+    "persistence true",
+    "autosave_on_changes true",
+    "autosave_interval 1",
+  ]);
+}
+
+function mosquitto(path: string, name = "mosquitto", persistence: readonly string[] = ["persistence false"]): Broker {
   return {
-    name: "mosquitto",
+    name,
     version: versionOf([path, "-h"]),
     transports: withTls("tcp", "ws"),
     readyLine: null,
@@ -70,7 +79,7 @@ function mosquitto(path: string): Broker {
         listener.transport === "ws" && "protocol websockets",
         files !== null && `certfile ${files.certificate}\nkeyfile ${files.key}`,
         "allow_anonymous true",
-        "persistence false",
+        ...persistence,
         "max_inflight_messages 0",
         "max_queued_messages 0",
         "log_type error",

@@ -7,6 +7,7 @@
  *   bun run bench curves [NAME...] [--runs N] [--quick] [--size N...] [--peer ...] [--results FOLDER] [--json]
  *   bun run bench micro [NAME...] [--runs N] [--json]
  *   bun run bench auth [PART...] [--runs N] [--messages N] [--json]
+ *   bun run bench durable [PART...] [--runs N] [--quick] [--results FOLDER] [--json]
  *
  * Exit status 1 when any run lost, duplicated, reordered or corrupted a message.
  */
@@ -64,6 +65,7 @@ process.on("exit", () => {
 const [command, ...rest] = positionals;
 if (command === "micro") await runMicroAndExit(rest);
 if (command === "auth") await runAuthAndExit(rest);
+if (command === "durable") await runDurableAndExit(rest);
 if (command === "curves") await runCurvesAndExit(rest);
 const parts = positionals.filter((name) => CAPACITY_PARTS.includes(name));
 if (parts.length > 0) await runCapacityAndExit(parts);
@@ -112,6 +114,16 @@ async function runAuthAndExit(parts: readonly string[]): Promise<never> {
   const messages = positive(values.messages ?? scenarioNamed("seed").messages);
   const options = { runs: runsOr(3), messages, table: !values.json, signal: abort.signal };
   const results = await runAuth(parts, options);
+  if (values.json) printJson({ results });
+  process.exit(results.some(({ failures }) => failures.length > 0) ? 1 : 0);
+}
+
+/** What it costs that acknowledgements wait for the disk. */
+async function runDurableAndExit(parts: readonly string[]): Promise<never> {
+  const { runDurable } = await import("./durable.ts");
+  const options = { runs: runsOr(3), quick: values.quick, table: !values.json, signal: abort.signal };
+  const results = await runDurable(parts, options);
+  keep({ ...CIRCUMSTANCES, kind: "capacity", results });
   if (values.json) printJson({ results });
   process.exit(results.some(({ failures }) => failures.length > 0) ? 1 : 0);
 }
