@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import type { Permissions, PrincipalInit, Verdict } from "../../src/core/gate/provider.ts";
 import type { AuthHost, AuthRequest } from "../../src/core/ports.ts";
-import { toBytes, toText, World, type WorldOptions } from "../support/world.ts";
+import { connectPacket, toBytes, toText, World, type WorldOptions } from "../support/world.ts";
 
 /** Everybody is who the user name says; what one may do can be changed while the broker runs. */
 class Rights implements AuthHost {
@@ -202,4 +202,95 @@ test("unauthenticatedPerAddressMax: strangers of one address do not keep others 
   first.drop();
   expect(world.open(5, "192.0.2.7").closed).toBe(false);
   expect(world.connect().closed).toBe(false);
+});
+
+test("C: a Response Topic lends nobody's rights: the responder publishes there with its own", () => {
+  const rights = new Rights().set("asker", { allow: [{ on: "pub", filter: "ask" }] }).set("responder", {
+    allow: [
+      { on: "sub", filter: "ask" },
+      { on: "pub", filter: "answers/#" },
+    ],
+  });
+  const world = worldOf(rights);
+  const admin = world.connect({ username: "admin" });
+  admin.subscribe("secret/#");
+  const responder = world.connect({ username: "responder" });
+  responder.subscribe("ask", { qos: 1 });
+  const asker = world.connect({ username: "asker" });
+  asker.publish("ask", "", { qos: 1, properties: { responseTopic: "secret/1" } });
+  const [request] = responder.takePublishes();
+  expect(request?.properties.responseTopic).toBe("secret/1");
+  expect(responder.publish("secret/1", "x", { qos: 1 })).toBe(0x87);
+  expect(asker.subscribe("secret/1").reasonCodes).toEqual([0x87]);
+  expect(admin.takePublishes()).toEqual([]);
+});
+
+/** Asks on as long as the client answers; counts how often it was asked. */
+class Curious implements AuthHost {
+  asked = 0;
+  abandoned = 0;
+  isSilent = false;
+
+  ask(): Verdict | undefined {
+    this.asked++;
+    return this.isSilent ? undefined : { do: "continue", data: toBytes("?") };
+  }
+
+  abandon(): void {
+    this.abandoned++;
+  }
+}
+
+test("D: a flood of AUTH ends with the rounds that are allowed, and asks nobody any further", () => {
+  const auth = new Curious();
+  const world = new World({ auth, limits: { authRoundsMax: 3 } });
+  const client = world.dial({ properties: method("a") });
+  for (let round = 0; round < 10 && !client.closed; round++) {
+    client.take("auth");
+    client.send({ type: "auth", reasonCode: 0x18, properties: method("again") });
+  }
+  expect(client.take("connack").reasonCode).toBe(0x87);
+  expect([client.closed, auth.asked, world.broker.sessionCount]).toEqual([true, 4, 0]);
+});
+
+test("D: AUTH before CONNECT, and AUTH that begins anew before CONNACK, end the connection and leave nothing", () => {
+  const auth = new Curious();
+  const world = new World({ auth });
+  const first = world.open();
+  first.send({ type: "auth", reasonCode: 0x18, properties: method("a") });
+  expect([first.closed, auth.asked]).toEqual([true, 0]);
+  const second = world.dial({ properties: method("a") });
+  second.take("auth");
+  second.send({ type: "auth", reasonCode: 0x19, properties: method("a") });
+  expect([second.closed, auth.asked, world.broker.sessionCount]).toEqual([true, 1, 0]);
+});
+
+test("D: CONNECT twice is a Protocol Error, whoever the second one says it is", () => {
+  const world = worldOf(new Rights().set("a", "everything"));
+  const admin = world.connect({ username: "admin" });
+  const client = world.connect({ username: "a", clientId: "one" });
+  client.send(connectPacket("two", { username: "admin" }));
+  expect(client.take("disconnect").reasonCode).toBe(0x82);
+  expect([client.closed, admin.closed, world.broker.report("two")]).toEqual([true, false, undefined]);
+});
+
+test("D: a client that leaves while the provider is asked is nobody when the answer comes", () => {
+  const auth = new Curious();
+  auth.isSilent = true;
+  const world = new World({ auth });
+  const client = world.dial({ clientId: "gone", will: { topicName: "w" } });
+  client.drop();
+  expect(auth.abandoned).toBe(1);
+  world.broker.verdict(1, { do: "accept", principal: { id: "p", permissions: "everything" } }, world.nowMs);
+  world.settle();
+  expect([world.broker.sessionCount, world.broker.report("gone")]).toEqual([0, undefined]);
+});
+
+test("D: a re-authentication as somebody else ends the connection and changes nothing", () => {
+  const rights = new Rights().set("a", { allow: [{ on: "sub", filter: "a" }] }).set("b", "everything");
+  const world = worldOf(rights);
+  const client = world.connect({ clientId: "c", properties: { ...method("a"), sessionExpiryInterval: 100 } });
+  client.send({ type: "auth", reasonCode: 0x19, properties: method("b") });
+  expect(client.take("disconnect").reasonCode).toBe(0x87);
+  expect(world.broker.report("c")).toMatchObject({ connected: false, allow: [{ on: "sub", filter: "a" }] });
 });

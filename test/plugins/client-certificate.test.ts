@@ -59,7 +59,7 @@ describe("identity", () => {
   });
 });
 
-describe("E: strange identities of certificates", () => {
+describe("E, GHSA-3f24: strange identities of certificates, and names that are not mapped to another", () => {
   const refused: [string, unknown, Partial<PeerCertificate>][] = [
     ["no common name", byName, { commonName: undefined }],
     ["empty common name", byName, { commonName: "" }],
