@@ -8,6 +8,7 @@ import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSyn
 import { dirname } from "node:path";
 import { createPrivateFile, syncFolder } from "../bun/store/private-file.ts";
 import { readStore } from "../bun/store/store-audit.ts";
+import { valuesOf } from "../bun/store/store-statements.ts";
 import { readStoreArguments, sizeText } from "./store-folder-flag.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -23,7 +24,7 @@ export const storeBackup = {
     readStore(folder, (db) => {
       createPrivateFile(unfinished);
       try {
-        db.prepare("VACUUM INTO ?").run(unfinished);
+        valuesOf(db, "VACUUM INTO ?", unfinished);
         syncFile(unfinished);
         renameSync(unfinished, target);
         syncFolder(dirname(target));

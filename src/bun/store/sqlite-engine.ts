@@ -21,7 +21,7 @@ import { readAhead } from "./read-ahead.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { type DroppedRows, StoreReader } from "./store-reader.ts";
 import { bringUpToDate, checkIdentity, checkSchema } from "./store-schema.ts";
-import { prepareStatements, type StoreStatements } from "./store-statements.ts";
+import { finalizeStatements, prepareStatements, type StoreStatements, valuesOf } from "./store-statements.ts";
 import { Sweeper } from "./sweeper.ts";
 
 export interface SqliteEngineOptions {
@@ -42,7 +42,7 @@ const CACHE_KIB = 16 * 1024;
 /** `PRAGMA synchronous`, as SQLite says it. */
 const FULL = 2;
 /** Another process may hold the file for a moment, to look at it or to copy it. */
-const BUSY_MS = 5000;
+const BUSY_MS = 2000;
 const SWEEP_ROWS_MAX = 256;
 /** Free pages are kept for what comes next: as many as this, and a quarter of the file. */
 const FREE_PAGES_KEPT = 1024;
@@ -76,16 +76,18 @@ export class SqliteEngine implements StoreEngine {
     createPrivateFile(path);
     readAhead(path);
     this.#db = opened(path);
+    let sql: StoreStatements | undefined;
     try {
       prepareFile(this.#db, path);
-      this.#sql = prepareStatements(this.#db);
+      this.#sql = sql = prepareStatements(this.#db);
       this.#clock = keptClock(this.#sql, path);
       this.#sweeper = new Sweeper(this.#sql);
       this.#reader = new StoreReader(this.#sql, this.#sweeper, path);
       this.#reader.check();
       this.#writer = new ChangeWriter(this.#sql, this.#sweeper);
     } catch (error) {
-      this.#db.close();
+      if (sql !== undefined) finalizeStatements(sql);
+      this.#db.close(true);
       throw storeFault(error, `opening ${path}`);
     }
     this.#kept = {
@@ -200,7 +202,8 @@ export class SqliteEngine implements StoreEngine {
       }
       this.checkpoint("truncate");
     } finally {
-      this.#db.close();
+      finalizeStatements(this.#sql);
+      this.#db.close(true);
     }
   }
 
@@ -277,7 +280,7 @@ function opened(path: string): Database {
 }
 
 function prepareFile(db: Database, path: string): void {
-  const set = (pragma: string): unknown => db.prepare(`PRAGMA ${pragma}`).values()[0]?.[0];
+  const set = (pragma: string): unknown => valuesOf(db, `PRAGMA ${pragma}`)[0]?.[0];
   set(`busy_timeout = ${BUSY_MS}`);
   if (statSync(path).size === 0) {
     // Of a file that has no page yet.
@@ -296,7 +299,7 @@ function prepareFile(db: Database, path: string): void {
   set("wal_autocheckpoint = 0");
   set(`journal_size_limit = ${WAL_BYTES_KEPT}`);
   bringUpToDate(db);
-  const problems = db.prepare("PRAGMA quick_check(3)").values().flat();
+  const problems = valuesOf(db, "PRAGMA quick_check(3)").flat();
   if (problems[0] !== "ok") throw new StoreFault("corrupt", `${path} is damaged: ${problems.join("; ")}`);
   checkSchema(db, path);
 }

@@ -11,15 +11,20 @@ import { StoreFault, storeFault } from "./store-fault.ts";
 import { STORE_FILES, storePath } from "./store-folder.ts";
 import { type DroppedRows, StoreReader } from "./store-reader.ts";
 import { checkIdentity, checkSchema } from "./store-schema.ts";
-import { prepareStatements } from "./store-statements.ts";
+import { finalizeStatements, prepareStatements, valuesOf } from "./store-statements.ts";
 import { Sweeper } from "./sweeper.ts";
 
 const PAGE_MESSAGES = 256;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const PROBLEMS_MAX = 20;
-const BUSY_MS = 5000;
+const BUSY_MS = 2000;
 
 const TABLES = ["session", "subscription", "queue", "message", "reference", "inbound", "retained", "will"] as const;
+
+/** Messages that count other places than they have, and messages without any. */
+const REFERENCES = `WITH referred AS (SELECT message, count(*) AS places FROM queue WHERE message IS NOT NULL GROUP BY message)
+  SELECT (SELECT count(*) FROM referred LEFT JOIN reference USING (message) WHERE places <> coalesce(count, 1)),
+    (SELECT count(*) FROM message WHERE number NOT IN (SELECT message FROM referred))`;
 
 export interface Audit {
   /** Empty: all is well. */
@@ -56,15 +61,25 @@ export function readStore<Result>(folder: string, read: (db: Database, path: str
   } catch (error) {
     throw storeFault(error, `reading ${path}`);
   } finally {
-    db?.close();
+    db?.close(true);
   }
 }
 
-export function auditStore(folder: string): Audit {
+/** All that is read is of one moment, however long it takes and whatever a broker does meanwhile. */
+function readMoment<Result>(folder: string, read: (db: Database, path: string) => Result): Result {
   return readStore(folder, (db, path) => {
-    // One moment, however long it takes and whatever a broker does meanwhile.
     db.run("BEGIN");
-    const problems = db.prepare(`PRAGMA integrity_check(${PROBLEMS_MAX})`).values().flat().map(String);
+    try {
+      return read(db, path);
+    } finally {
+      db.run("ROLLBACK");
+    }
+  });
+}
+
+export function auditStore(folder: string): Audit {
+  return readMoment(folder, (db, path) => {
+    const problems = valuesOf(db, `PRAGMA integrity_check(${PROBLEMS_MAX})`).flat().map(String);
     if (problems[0] === "ok") problems.length = 0;
     const sql = prepareStatements(db);
     const reader = new StoreReader(sql, new Sweeper(sql), path);
@@ -76,6 +91,8 @@ export function auditStore(folder: string): Audit {
       for (const sessionNumber of reader.sessions) messages += readQueue(reader, sessionNumber);
     } catch (error) {
       problems.push(storeFault(error, `reading ${path}`).message);
+    } finally {
+      finalizeStatements(sql);
     }
     problems.push(...droppedProblems(reader.dropped), ...referenceProblems(db));
     return { problems, sessions: reader.sessions.size, messages };
@@ -83,10 +100,9 @@ export function auditStore(folder: string): Audit {
 }
 
 export function measureStore(folder: string): StoreSize {
-  return readStore(folder, (db) => {
-    db.run("BEGIN");
-    const one = (sql: string, ...values: string[]): number =>
-      (db.prepare(sql).values(...values)[0]?.[0] as number) ?? 0;
+  return readMoment(folder, (db) => {
+    const one = (sql: string, ...bindings: string[]): number =>
+      (valuesOf(db, sql, ...bindings)[0]?.[0] as number | undefined) ?? 0;
     const tables = TABLES.map((table) => ({
       table,
       rows: one(`SELECT count(*) FROM ${table}`),
@@ -132,13 +148,7 @@ function droppedProblems(dropped: DroppedRows): string[] {
 }
 
 function referenceProblems(db: Database): string[] {
-  const [wrong, alone] = db
-    .prepare(
-      `WITH referred AS (SELECT message, count(*) AS places FROM queue WHERE message IS NOT NULL GROUP BY message)
-      SELECT (SELECT count(*) FROM referred LEFT JOIN reference USING (message) WHERE places <> coalesce(count, 1)),
-        (SELECT count(*) FROM message WHERE number NOT IN (SELECT message FROM referred))`,
-    )
-    .values()[0] as [number, number];
+  const [wrong, alone] = valuesOf(db, REFERENCES)[0] as [number, number];
   return [
     ...(wrong > 0 ? [`${wrong} messages are referred to by another number of places than they count`] : []),
     ...(alone > 0 ? [`${alone} messages have no place in any queue`] : []),

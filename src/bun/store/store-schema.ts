@@ -9,9 +9,12 @@
  */
 import { Database } from "bun:sqlite";
 import { StoreFault } from "./store-fault.ts";
+import { valuesOf } from "./store-statements.ts";
 
 /** "rqtt", where SQLite files say whose they are. */
 const APPLICATION_ID = 0x72717474;
+
+const TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name";
 
 /** Takes a store from the version of its index to the next. */
 export type SchemaStep = (db: Database) => void;
@@ -91,7 +94,7 @@ export const SCHEMA_STEPS: readonly SchemaStep[] = [firstVersion];
 export function checkIdentity(db: Database, path: string, steps: readonly SchemaStep[] = SCHEMA_STEPS): void {
   const version = pragma(db, "user_version");
   const application = pragma(db, "application_id");
-  const isEmpty = db.query("SELECT 1 FROM sqlite_schema LIMIT 1").get() === null;
+  const isEmpty = valuesOf(db, "SELECT 1 FROM sqlite_schema LIMIT 1").length === 0;
   if (isEmpty ? version !== 0 : application !== APPLICATION_ID) {
     throw new StoreFault(
       "corrupt",
@@ -121,8 +124,7 @@ export function checkSchema(db: Database, path: string, steps: readonly SchemaSt
   const model = new Database(":memory:");
   try {
     for (const step of steps) step(model);
-    const tables = (of: Database): string =>
-      JSON.stringify(of.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").values());
+    const tables = (of: Database): string => JSON.stringify(valuesOf(of, TABLES));
     if (tables(db) !== tables(model))
       throw new StoreFault("corrupt", `${path}: its tables are not those of schema ${steps.length}`);
   } finally {
@@ -131,5 +133,5 @@ export function checkSchema(db: Database, path: string, steps: readonly SchemaSt
 }
 
 function pragma(db: Database, name: string): number {
-  return db.query<Record<string, number>, []>(`PRAGMA ${name}`).get()![name]!;
+  return valuesOf(db, `PRAGMA ${name}`)[0]![0] as number;
 }

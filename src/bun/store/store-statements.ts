@@ -84,6 +84,21 @@ const SQL = {
   vacuum: "PRAGMA incremental_vacuum(64)",
 } as const;
 
+/** A database closes for good when its last statement is let go of. */
+export function finalizeStatements(statements: StoreStatements): void {
+  for (const statement of Object.values(statements)) statement.finalize();
+}
+
+/** Runs a statement that is needed once. */
+export function valuesOf(db: Database, sql: string, ...bindings: SQLQueryBindings[]): unknown[][] {
+  const statement = db.prepare<unknown, SQLQueryBindings[]>(sql);
+  try {
+    return statement.values(...bindings);
+  } finally {
+    statement.finalize();
+  }
+}
+
 export function prepareStatements(db: Database): StoreStatements {
   return Object.fromEntries(
     Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)]),
