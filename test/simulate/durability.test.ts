@@ -9,7 +9,7 @@ import { World } from "../support/world.ts";
 import { PersistentClient } from "./persistent-client.ts";
 
 const STEPS = 300;
-const SEEDS = Array.from({ length: Number(process.env["RQTT_SIMULATIONS"] ?? 150) }, (_, at) => at + 1);
+const SEEDS = Array.from({ length: Number(process.env["RQTT_SIMULATIONS"] ?? 100) }, (_, at) => at + 1);
 
 interface Outcome {
   /** Acknowledged, and never seen by a subscriber. */
