@@ -103,12 +103,14 @@ export class Broker {
     } catch (error) {
       failConnection(this.#state, connection, error);
     }
+    state.outboxes.end();
   }
 
   /** The peer has taken bytes that the transport held for it; `backlogBytes` are left. */
   drained(connection: Connection, backlogBytes: number, nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;
+    connection.backlogBytes = backlogBytes;
     if (!connection.congested) return;
     // Its input is paused, PINGREQ with it: a slow reader that reads is alive.
     connection.lastReceivedMs = nowMs;
@@ -149,14 +151,15 @@ export class Broker {
     state.nowMs = nowMs;
     const waiting = state.awaitingVerdict.get(requestId);
     if (waiting === undefined) return;
+    state.outboxes.begin(waiting);
     try {
-      const { changes } = state.journal;
       takeVerdict(state, requestId, verdict);
-      if (state.journal.changes !== changes) state.outboxes.hold(waiting);
+      state.outboxes.handled();
       this.#release(waiting);
     } catch (error) {
       failConnection(this.#state, waiting, error);
     }
+    state.outboxes.end();
   }
 
   /** What the store gives back at the start goes into this, before any other input; then `finish`. */
@@ -167,7 +170,9 @@ export class Broker {
   /** The store has this batch, and all before it. */
   committed(ticket: number, nowMs: number): void {
     this.#state.nowMs = nowMs;
-    for (const connection of takeCommitted(this.#state, ticket)) this.drained(connection, 0, nowMs);
+    for (const connection of takeCommitted(this.#state, ticket)) {
+      this.drained(connection, connection.backlogBytes, nowMs);
+    }
   }
 
   /** The store has read what was asked for. */
@@ -260,17 +265,14 @@ export class Broker {
     }
     framer.feed(bytes);
     let packets = 0;
-    const { journal } = state;
-    const changesBefore = journal.changes;
-    let { changes } = journal;
+    const { journal, outboxes } = state;
+    const { changes } = journal;
+    outboxes.begin(connection);
     while (framer.next()) {
       packets++;
       this.#dispatch(connection);
       // What it is told about this packet waits for what the packet has changed.
-      if (journal.changes !== changes) {
-        state.outboxes.hold(connection);
-        changes = journal.changes;
-      }
+      outboxes.handled();
       if (connection.state === ConnectionState.Closed) break;
       if (connection.state === ConnectionState.AwaitVerdict) {
         this.#hold(connection, framer.takeUnread(), true);
@@ -278,7 +280,7 @@ export class Broker {
       }
     }
     framer.release();
-    if (changes !== changesBefore) awaitStore(state, connection);
+    if (journal.changes !== changes) awaitStore(state, connection);
     if (packets === 0) return;
     state.statistics.packetsReceived += packets;
     connection.lastReceivedMs = state.nowMs;

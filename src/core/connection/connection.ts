@@ -83,6 +83,8 @@ export class Connection {
   /** Output that waits for the store, oldest first. */
   withheld: Withheld[] | null = null;
   withheldBytes = 0;
+  /** What the transport held for the peer when it was last heard of. */
+  backlogBytes = 0;
   /** Set from the high water mark down to the low one. */
   congested = false;
   /** Set when the transport is to be closed once this turn's packets are written. */

@@ -31,6 +31,10 @@ export class Outboxes {
   readonly #journal: Journal;
   /** Connections with output that waits for the store. */
   readonly #withholding = new Set<Connection>();
+  /** Whose packet is being handled. */
+  #speaker: Connection | null = null;
+  /** The journal's changes that it waits for already, or that were there before. */
+  #changes = 0;
 
   constructor(limits: Limits, statistics: Statistics, journal: Journal) {
     this.#limits = limits;
@@ -102,6 +106,26 @@ export class Outboxes {
     }
   }
 
+  /** Packets of this connection are handled from here on: it waits for what they change. */
+  begin(connection: Connection): void {
+    this.#speaker = connection;
+    this.#changes = this.#journal.changes;
+  }
+
+  /** A packet was handled, or a part of its answer leaves early: what it has changed is waited for from here on. */
+  handled(): void {
+    const { changes } = this.#journal;
+    if (changes === this.#changes || this.#speaker === null) return;
+    this.#changes = changes;
+    this.hold(this.#speaker);
+  }
+
+  /** All its packets were handled. */
+  end(): void {
+    this.handled();
+    this.#speaker = null;
+  }
+
   /** What the connection is told from now on waits for this turn's records: it speaks of them. */
   hold(connection: Connection): void {
     if (connection.durability === "memory") return;
@@ -113,9 +137,9 @@ export class Outboxes {
   release(): Connection[] {
     const relieved: Connection[] = [];
     for (const connection of this.#withholding) {
-      const backlog = this.#releaseOne(connection);
+      this.#releaseOne(connection);
       if (connection.withheld === null) this.#withholding.delete(connection);
-      const isLow = backlog + connection.withheldBytes <= this.#limits.outboundLowWaterBytes;
+      const isLow = connection.backlogBytes + connection.withheldBytes <= this.#limits.outboundLowWaterBytes;
       if (connection.congested && isLow) relieved.push(connection);
     }
     return relieved;
@@ -139,22 +163,20 @@ export class Outboxes {
     this.#withholding.add(connection);
   }
 
-  /** Sends what need not wait any longer; answers the transport's backlog. */
-  #releaseOne(connection: Connection): number {
+  /** Sends what need not wait any longer. */
+  #releaseOne(connection: Connection): void {
     const withheld = connection.withheld ?? [];
     const isDue = ({ ticket }: Withheld): boolean => ticket <= this.#journal.committedTicket;
-    let backlog = 0;
     let count = 0;
     for (; count < withheld.length && isDue(withheld[count]!); count++) {
       const { bytes, lasting, closeReason } = withheld[count]!;
       connection.withheldBytes -= bytes.length;
-      if (bytes.length > 0) backlog = this.#give(connection, bytes, lasting);
+      if (bytes.length > 0) this.#give(connection, bytes, lasting);
       if (closeReason !== -1) this.#close(connection, closeReason);
     }
     connection.withheld = count === withheld.length ? null : withheld.slice(count);
     // A transport that failed is closed at the end of the turn.
     if (connection.closeReason !== -1) this.writer(connection);
-    return backlog;
   }
 
   #close(connection: Connection, reasonCode: number): void {
@@ -172,6 +194,7 @@ export class Outboxes {
   }
 
   #pass(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
+    if (connection === this.#speaker) this.handled();
     if (this.#mustWait(connection)) {
       this.#withhold(connection, lasting ? bytes : bytes.slice(), true, -1);
       this.#note(connection, connection.withheldBytes);
@@ -181,15 +204,14 @@ export class Outboxes {
   }
 
   /** A wire must not throw; one that does all the same harms neither whoever publishes nor the other receivers. */
-  #give(connection: Connection, bytes: Uint8Array, lasting: boolean): number {
+  #give(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
     try {
-      const backlog = connection.wire.send(bytes, lasting);
-      this.#note(connection, backlog);
-      return backlog;
+      connection.backlogBytes = connection.wire.send(bytes, lasting);
+      this.#note(connection, connection.backlogBytes);
     } catch {
+      connection.backlogBytes = Number.POSITIVE_INFINITY;
       connection.congested = true;
       connection.closeReason = ReasonCode.UnspecifiedError;
-      return Number.POSITIVE_INFINITY;
     }
   }
 
