@@ -45,6 +45,9 @@ function connectionDue(state: BrokerState, connection: Connection): void {
     refuse(state, connection, ReasonCode.NotAuthorized, "no successful CONNECT in time");
     return;
   }
+  // Not read from on account of the store, and PINGREQ with it: it is not the client that is silent.
+  const waitsForStore = connection.congested && connection.withheld !== null;
+  if (waitsForStore || state.awaitingStore.has(connection)) connection.lastReceivedMs = state.nowMs;
   const dueAtMs = connection.lastReceivedMs + connection.keepAliveMs;
   // Moved only now: a packet is received far more often than a deadline comes.
   if (dueAtMs > state.nowMs) state.deadlines.set(connection.deadline, dueAtMs);

@@ -36,7 +36,11 @@ export function takeCommitted(state: BrokerState, ticket: number): readonly Conn
   journal.committed(ticket);
   const relieved = state.outboxes.release();
   if (awaitingStore.size > 0 && journal.backlogBytes <= config.limits.storeBacklogBytesMax * BACKLOG_RESUME) {
-    for (const connection of awaitingStore) if (!connection.congested) connection.wire.resume();
+    for (const connection of awaitingStore) {
+      // Its PINGREQ could not be read either.
+      connection.lastReceivedMs = state.nowMs;
+      if (!connection.congested) connection.wire.resume();
+    }
     awaitingStore.clear();
   }
   return relieved;
