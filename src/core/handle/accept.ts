@@ -94,6 +94,8 @@ export function acceptConnect(
   const session = resumed ?? new Session(connect.clientId, owner, grant, principal); // [MQTT-3.1.2-6]
   attach(state, connection, session, principal, connect);
   keep(state, connection, session);
+  // Whoever is told that there is no session must not find it again.
+  if (resumed === undefined && state.journal.mayRevive) state.outboxes.hold(connection);
   state.outbound.resume(session);
   if (resumed !== undefined) revokeUncovered(state, session);
   if (!sendConnack(state, connection, session, connect, resumed !== undefined, authenticationData)) {

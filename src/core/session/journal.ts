@@ -58,6 +58,8 @@ export class Journal {
   /** The disk is nearly full: nothing is added. */
   isFull = false;
   lastSessionNumber = 0;
+  /** The batch in which a session ended last. */
+  #lastEndTicket = 0;
   #lastNumber: number;
   #backlog: Batch[] = [];
   #durability: Durability = "written";
@@ -78,6 +80,11 @@ export class Journal {
 
   get isOn(): boolean {
     return this.#store !== undefined;
+  }
+
+  /** Whether a session has ended that would be back after a crash now. */
+  get mayRevive(): boolean {
+    return this.#lastEndTicket > this.committedTicket;
   }
 
   /** Numbers up to here are taken. */
@@ -151,6 +158,7 @@ export class Journal {
 
   sessionGone(session: Session): void {
     if (session.storeNumber === 0) return;
+    this.#lastEndTicket = this.ticket;
     this.#change().sessionDelete(session.storeNumber);
     session.storeNumber = 0;
   }
