@@ -23,6 +23,7 @@ import { type DroppedRows, StoreReader } from "./store-reader.ts";
 import { bringUpToDate, checkIdentity, checkSchema } from "./store-schema.ts";
 import { finalizeStatements, prepareStatements, type StoreStatements, valuesOf } from "./store-statements.ts";
 import { Sweeper } from "./sweeper.ts";
+import { walDamage } from "./wal-damage.ts";
 
 export interface SqliteEngineOptions {
   /** Milliseconds since 1970. */
@@ -74,6 +75,7 @@ export class SqliteEngine implements StoreEngine {
     this.#walPagesMax = options.walPagesMax ?? WAL_BYTES_MAX / PAGE_BYTES;
     this.#walPagesDue = this.#walPagesMax;
     createPrivateFile(path);
+    refuseDamagedWal(path);
     readAhead(path);
     this.#db = opened(path);
     let sql: StoreStatements | undefined;
@@ -268,6 +270,27 @@ export class SqliteEngine implements StoreEngine {
   #walPages(): number {
     const [, pages, writtenBack] = this.#sql.walFrames.values()[0] as [number, number, number];
     return pages - writtenBack;
+  }
+}
+
+/** Before SQLite opens the file, which would make the part in front of the damage all there is. */
+function refuseDamagedWal(path: string): void {
+  const wal = `${path}-wal`;
+  const damage = walDamage(wal);
+  if (damage === null || mayMissTransactions(path)) return;
+  throw new StoreFault("corrupt", `${wal} is damaged, and transactions that were acknowledged lie behind: ${damage}`);
+}
+
+/** Whether a power failure may have taken transactions that were not to be synced: then it looks like damage. */
+function mayMissTransactions(path: string): boolean {
+  let db: Database | undefined;
+  try {
+    db = new Database(path, { readonly: true });
+    return valuesOf(db, "SELECT has_unsynced FROM clock")[0]?.[0] === 1;
+  } catch {
+    return false;
+  } finally {
+    db?.close(true);
   }
 }
 
