@@ -5,8 +5,9 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { SqliteEngine } from "../../src/bun/store/sqlite-engine.ts";
+import { auditStore } from "../../src/bun/store/store-audit.ts";
 import { StoreFault } from "../../src/bun/store/store-fault.ts";
 import {
   aMessage,
@@ -46,7 +47,7 @@ function leaveBehind(folder: string): Snapshot {
           batchOf((writer) => {
             writer.sessionPut(aSession(session));
             writer.subscriptionPut(aSubscription(session, `f/${session}/#`));
-            for (const size of [5, 300, 3_000, 20_000]) {
+            for (const size of [5, 300, 800, 1_200, 1_600, 1_700, 3_000, 10_000]) {
               const payload = `${session} ${++sequence} ${"m".repeat(size)}`;
               writer.queuePut(
                 aPlace(session, sequence, { progress: size === 5 ? 1 : 0, packetId: size === 5 ? 1 : 0 }),
@@ -140,6 +141,8 @@ function outcomeOf(path: string, whole: Snapshot, where: string): Outcome {
     if (missing === 0 && dropped === 0) return "fine";
     if (found.sessions.length < whole.sessions.length) return "older";
     if (missing !== dropped) throw new Error(`${where}: ${missing} rows are missing, ${dropped} were counted`);
+    const { problems } = auditStore(dirname(path));
+    if (problems.length > 0) throw new Error(`${where}: still ${problems.join("; ")}`);
     return "dropped";
   } catch (error) {
     try {
