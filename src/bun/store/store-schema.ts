@@ -114,9 +114,14 @@ export function bringUpToDate(db: Database, steps: readonly SchemaStep[] = SCHEM
   const version = pragma(db, "user_version");
   if (version === steps.length) return;
   db.run("BEGIN IMMEDIATE");
-  for (const step of steps.slice(version)) step(db);
-  db.run(`PRAGMA user_version = ${steps.length}`);
-  db.run("COMMIT");
+  try {
+    for (const step of steps.slice(version)) step(db);
+    db.run(`PRAGMA user_version = ${steps.length}`);
+    db.run("COMMIT");
+  } catch (error) {
+    if (db.inTransaction) db.run("ROLLBACK");
+    throw error;
+  }
 }
 
 /** Whether the tables are those that the steps make: damage here would show as anything. */
