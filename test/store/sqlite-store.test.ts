@@ -123,6 +123,7 @@ describe("answers", () => {
     };
     turn();
     await client.untilCommitted(2001);
+    expect(store.pendingBytes).toBeLessThan(1_000);
     // A loop that waited for the disk would have had a transaction in every turn.
     expect(client.committed.length).toBeLessThan(turns / 5);
     await store.close();
@@ -146,8 +147,11 @@ describe("trouble", () => {
   test("a disk without room does not keep the broker from ending", async () => {
     const [store, client] = await open({ trouble: { failAs: "full", failAfter: 1 } });
     await client.untilCommitted(client.commit(store, session(1)));
-    client.commit(store, put(1, 1));
+    const records = put(1, 1);
+    const bytes = records.length;
+    client.commit(store, records);
     await client.until(() => client.space.length > 0);
+    expect(store.pendingBytes).toBe(bytes);
     await store.close();
     expect(client.committed).toEqual([1]);
     const [again, reader] = await open();

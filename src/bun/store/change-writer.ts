@@ -12,6 +12,7 @@ import {
   type MessageName,
   messageName,
   placeColumns,
+  referenceColumns,
   retainedColumns,
   sessionColumns,
   sessionRow,
@@ -107,7 +108,7 @@ export class ChangeWriter {
     if (known !== undefined) return known;
     const name = messageName(++this.#lastMessageNumber, bytes);
     this.#sql.putMessage.run(name.number, name.checksum, bytes);
-    if (places > 1) this.#sql.putReferences.run(name.number, places);
+    if (places > 1) this.#sql.putReferences.run(...referenceColumns(name.number, places));
     this.#names.set(message, name);
     return name;
   }

@@ -175,6 +175,17 @@ function keptMessage(messageNumber: number, [checksum, body]: Columns): MessageR
   return readable(body as Uint8Array);
 }
 
+export function referenceColumns(messageNumber: number, count: number): SQLQueryBindings[] {
+  return sealed(TableMark.Reference, [messageNumber, count]);
+}
+
+/** How many places refer to a message; null: nobody knows. */
+export function referenceCount(columns: Columns | undefined): number | null {
+  // Most messages have one place, and no row that says so.
+  if (columns === undefined) return 1;
+  return isIntact(TableMark.Reference, columns) ? (columns[1] as number) : null;
+}
+
 export function inboundColumns(sessionNumber: number, packetId: number): SQLQueryBindings[] {
   return sealed(TableMark.Inbound, [sessionNumber, packetId]);
 }

@@ -17,6 +17,7 @@ export const TableMark = {
   Retained: 6,
   Will: 7,
   Clock: 8,
+  Reference: 9,
 } as const;
 
 const FIELDS_MAX = 12;

@@ -64,6 +64,8 @@ export class SqliteEngine implements StoreEngine {
   #clock: ClockRow;
   #isClockWritten = true;
   #isFull = true;
+  /** Whether transactions were written that no sync has followed. */
+  #isUnsynced = false;
   /** So many pages in the WAL make it due to be written back. */
   #walPagesDue: number;
 
@@ -107,14 +109,17 @@ export class SqliteEngine implements StoreEngine {
   apply(batches: readonly Uint8Array[], durability: Durability): void {
     const changes = new GatheredChanges(this.#kept);
     for (const batch of batches) readRecords(batch, changes);
-    const clock = { ...this.#clock, brokerMs: changes.brokerMs, wallMs: this.#wallMs() };
-    // A clock that nothing depends on may wait for the next transaction.
-    if (changes.isEmpty) {
-      this.#clock = clock;
+    const time = { brokerMs: changes.brokerMs, wallMs: this.#wallMs() };
+    // A clock that nothing depends on may wait for the next transaction; what was written before may not wait to be synced.
+    const isToSync = durability === "fsync" && this.#isUnsynced;
+    if (changes.isEmpty && !isToSync) {
+      this.#clock = { ...this.#clock, ...time };
       this.#isClockWritten = false;
       return;
     }
     this.#synchronous(durability);
+    // Only now: what is to be written may have changed with how.
+    const clock = { ...this.#clock, ...time };
     this.#transaction("writing", () => {
       this.#writer.write(changes);
       this.#sweeper.sweep(this.#sweepRowsMax);
@@ -123,6 +128,7 @@ export class SqliteEngine implements StoreEngine {
     });
     this.#clock = clock;
     this.#isClockWritten = true;
+    this.#isUnsynced = durability !== "fsync";
     this.#note(changes);
   }
 

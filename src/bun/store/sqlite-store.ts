@@ -67,7 +67,9 @@ export class SqliteStore implements Store {
   #opening: Opening | null;
   #loading: Loading | null = null;
   #waiting: (CommitOrder | PageOrder)[] = [];
+  #waitingBytes = 0;
   #isUnderWay = false;
+  #underWayBytes = 0;
   #isClosing = false;
   #fault: StoreFault | null = null;
   #setAside: string | null = null;
@@ -91,6 +93,11 @@ export class SqliteStore implements Store {
   /** Where a corrupt store was moved to when this one was opened; null: there was none. */
   get setAside(): string | null {
     return this.#setAside;
+  }
+
+  /** Bytes of records that were taken and are not committed yet: what a slow disk costs in memory. */
+  get pendingBytes(): number {
+    return this.#waitingBytes + this.#underWayBytes;
   }
 
   /** Hands over everything that is kept, as `StoreEngine.load`. Before the first commit. */
@@ -123,6 +130,7 @@ export class SqliteStore implements Store {
   #order(order: CommitOrder | PageOrder): void {
     if (this.#fault !== null || this.#isClosing) return;
     this.#waiting.push(order);
+    if (order.kind === "commit") this.#waitingBytes += order.records.length;
     this.#send();
   }
 
@@ -141,6 +149,8 @@ export class SqliteStore implements Store {
       bytes += order.records.length;
       buffers.push(order.records.buffer);
     }
+    this.#waitingBytes -= bytes;
+    this.#underWayBytes += bytes;
     return [{ kind: "work", orders: this.#waiting.splice(0, count) }, buffers];
   }
 
@@ -163,6 +173,7 @@ export class SqliteStore implements Store {
         return this.#events.paged(answer.request, answer.records);
       case "done":
         this.#isUnderWay = false;
+        this.#underWayBytes = 0;
         return this.#send();
       case "dropped":
         return this.#events.dropped?.(answer.rows);
@@ -202,6 +213,7 @@ export class SqliteStore implements Store {
     const fault = new StoreFault(kind, message);
     this.#fault = fault;
     this.#waiting = [];
+    this.#waitingBytes = this.#underWayBytes = 0;
     const [opening, loading] = [this.#opening, this.#loading];
     this.#opening = null;
     this.#loading = null;

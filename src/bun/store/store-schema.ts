@@ -64,7 +64,11 @@ function firstVersion(db: Database): void {
     body BLOB NOT NULL
   ) STRICT`);
   // Apart from the message, so that counting does not rewrite it. No row: one place refers to it.
-  db.run(`CREATE TABLE reference (message INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT`);
+  db.run(`CREATE TABLE reference (
+    message INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+  ) STRICT`);
   db.run(`CREATE TABLE inbound (
     session INTEGER NOT NULL,
     packet_id INTEGER NOT NULL,

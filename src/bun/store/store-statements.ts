@@ -52,14 +52,14 @@ const SQL = {
   lastMessage: "SELECT coalesce(max(number), 0) FROM message",
   putMessage: "INSERT INTO message VALUES (?, ?, ?)",
   deleteMessage: "DELETE FROM message WHERE number = ?",
-  references: "SELECT count FROM reference WHERE message = ?",
-  putReferences: "REPLACE INTO reference VALUES (?, ?)",
+  references: "SELECT message, count, checksum FROM reference WHERE message = ?",
+  putReferences: "REPLACE INTO reference VALUES (?, ?, ?)",
   deleteReferences: "DELETE FROM reference WHERE message = ?",
 
   deleteUnreferred: "DELETE FROM message WHERE number NOT IN (SELECT message FROM queue WHERE message IS NOT NULL)",
   deleteAllReferences: "DELETE FROM reference",
   countReferences:
-    "INSERT INTO reference SELECT message, count(*) FROM queue WHERE message IS NOT NULL GROUP BY message HAVING count(*) > 1",
+    "SELECT message, count(*) AS count FROM queue WHERE message IS NOT NULL GROUP BY message HAVING count(*) > 1",
 
   inbound:
     "SELECT session, packet_id, checksum FROM inbound WHERE (session, packet_id) > (?, ?) ORDER BY session, packet_id LIMIT ?",

@@ -5,6 +5,7 @@
  * only when that transaction is committed. A session's row goes first, so that what is left of it is invisible at once.
  */
 import type { SQLQueryBindings } from "bun:sqlite";
+import { referenceColumns, referenceCount } from "./kept-rows.ts";
 import type { StoreStatements } from "./store-statements.ts";
 
 /** What removes one row. */
@@ -24,8 +25,9 @@ export class Sweeper {
   #doomed: number[] = [];
   readonly #swept = new Set<number>();
   #removed: string[] = [];
-  /** Whether damaged places are gone and their messages have not been looked for yet. */
+  /** Whether counts of places are not to be believed: damaged ones are gone, or a count is damaged itself. */
   #hasLost = false;
+  #isMiscounted = false;
   #isRecounted = false;
   /** How many places a transaction has taken from a message. */
   readonly #released = new Map<number, number>();
@@ -103,19 +105,23 @@ export class Sweeper {
     if (!this.#hasLost || this.#damaged.size > 0) return;
     this.#sql.deleteUnreferred.run();
     this.#sql.deleteAllReferences.run();
-    this.#sql.countReferences.run();
+    for (const row of this.#sql.countReferences.iterate()) {
+      const { message, count } = row as { message: number; count: number };
+      this.#sql.putReferences.run(...referenceColumns(message, count));
+    }
     this.#isRecounted = true;
   }
 
   /** Messages that have lost a place in this transaction, and may have lost the last one. */
   releaseMessages(): void {
     for (const [message, places] of this.#released) {
-      const count = this.#sql.references.values(message)[0]?.[0];
-      const left = (typeof count === "number" ? count : 1) - places;
-      if (left > 0) this.#sql.putReferences.run(message, left);
+      const columns = this.#sql.references.values(message)[0];
+      const count = referenceCount(columns);
+      if (count === null) this.#isMiscounted = true;
+      else if (count > places) this.#sql.putReferences.run(...referenceColumns(message, count - places));
       else {
         this.#sql.deleteMessage.run(message);
-        if (count !== undefined) this.#sql.deleteReferences.run(message);
+        if (columns !== undefined) this.#sql.deleteReferences.run(message);
       }
     }
     this.#released.clear();
@@ -125,6 +131,7 @@ export class Sweeper {
     for (const sessionNumber of this.#doomed) this.#sessions.add(sessionNumber);
     for (const sessionNumber of this.#swept) this.#sessions.delete(sessionNumber);
     if (this.#isRecounted) this.#hasLost = false;
+    if (this.#isMiscounted) this.#hasLost = true;
     for (const name of this.#removed) {
       if (this.#damaged.get(name)?.remove === "deletePlace") this.#hasLost = true;
       this.#damaged.delete(name);
@@ -137,6 +144,7 @@ export class Sweeper {
     this.#swept.clear();
     this.#removed = [];
     this.#isRecounted = false;
+    this.#isMiscounted = false;
     this.#released.clear();
   }
 
