@@ -47,7 +47,7 @@ function leaveBehind(folder: string): Snapshot {
           batchOf((writer) => {
             writer.sessionPut(aSession(session));
             writer.subscriptionPut(aSubscription(session, `f/${session}/#`));
-            for (const size of [5, 300, 800, 1_200, 1_600, 1_700, 3_000, 10_000]) {
+            for (const size of [5, 200, 300, 400, 800, 1_200, 1_700, 9_000]) {
               const payload = `${session} ${++sequence} ${"m".repeat(size)}`;
               writer.queuePut(
                 aPlace(session, sequence, { progress: size === 5 ? 1 : 0, packetId: size === 5 ? 1 : 0 }),
@@ -55,7 +55,7 @@ function leaveBehind(folder: string): Snapshot {
               );
             }
             writer.messagePut(session, aMessage("shared", `shared ${session} ${"s".repeat(4_000)}`));
-            for (let other = 1; other <= session; other += 5) writer.queueRef(aPlace(other, ++sequence), session);
+            for (let other = 1; other <= session; other += 3) writer.queueRef(aPlace(other, ++sequence), session);
             writer.inboundPut(session, session);
             writer.retainedPut(aMessage(`r/${session}`, `retained ${session} ${"r".repeat(session * 100)}`));
             writer.willPut(aWill(session), aMessage(`w/${session}`, `will ${session}`));
@@ -65,9 +65,9 @@ function leaveBehind(folder: string): Snapshot {
       );
     }
   };
-  fill(1, 20);
+  fill(1, 9);
   engine.checkpoint();
-  fill(21, 30);
+  fill(10, 12);
   for (const end of ["", "-wal"]) copyFileSync(path + end, join(folder, `store.db${end}`));
   const whole = snapshot(engine, { pageMessages: 1000 });
   engine.close();
