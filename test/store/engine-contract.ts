@@ -153,8 +153,8 @@ export function storeContract(
         writer.subscriptionDelete(1, "no");
         writer.queueProgress(1, 9, 1, 1);
         writer.queueDelete(1, 9);
-        writer.queueDropOldest(1);
-        writer.queueDropOldest(2);
+        writer.queueDropOldest(1, 0);
+        writer.queueDropOldest(2, 0);
         writer.queueRef(aPlace(1, 10), 77);
         writer.inboundDelete(1, 9);
         writer.retainedDelete(Buffer.from("no"));
@@ -283,25 +283,47 @@ export function storeContract(
         writer.queueProgress(1, 1, 1, 1);
       });
       await apply((writer) => {
-        writer.queueDropOldest(1);
+        writer.queueDropOldest(1, 0);
         writer.queueProgress(1, 3, 1, 2);
-        writer.queueDropOldest(1);
+        writer.queueDropOldest(1, 0);
       });
       expect(await sequences(1)).toEqual([5, 6]);
       await apply((writer) => writer.queueProgress(1, 1, 0, 0));
-      await apply((writer) => writer.queueDropOldest(1));
+      await apply((writer) => writer.queueDropOldest(1, 0));
       expect(await sequences(1)).toEqual([5, 6]);
       await apply((writer) => {
         writer.queuePut(aPlace(1, 7), aMessage("t", "m"));
         writer.queueProgress(1, 3, 0, 0);
-        for (let times = 0; times < 3; times++) writer.queueDropOldest(1);
+        for (let times = 0; times < 3; times++) writer.queueDropOldest(1, 0);
       });
       expect(await sequences(1)).toEqual([7]);
       await apply((writer) => {
-        writer.queueDropOldest(1);
-        writer.queueDropOldest(1);
+        writer.queueDropOldest(1, 0);
+        writer.queueDropOldest(1, 0);
       });
       expect((await snapshot()).tails).toEqual([]);
+    });
+
+    test("the oldest behind a place is dropped, whatever waits before it", async () => {
+      await apply((writer) => {
+        writer.sessionPut(aSession(1));
+        for (let sequence = 1; sequence <= 6; sequence++) writer.queuePut(aPlace(1, sequence), aMessage("t", "m"));
+      });
+      await apply((writer) => writer.queueDropOldest(1, 2));
+      expect(await sequences(1)).toEqual([1, 2, 4, 5, 6]);
+      await apply((writer) => {
+        writer.queueDropOldest(1, 4);
+        writer.queueDropOldest(1, 1);
+        writer.queuePut(aPlace(1, 7), aMessage("t", "m"));
+        writer.queuePut(aPlace(1, 8), aMessage("t", "m"));
+        writer.queueDropOldest(1, 7);
+        writer.queueDropOldest(1, 9);
+      });
+      expect(await sequences(1)).toEqual([1, 4, 6, 7]);
+      await apply((writer) => writer.queueDropOldest(1, 0));
+      await apply((writer) => writer.queueDropOldest(1, 4));
+      await apply((writer) => writer.queueDropOldest(1, 0));
+      expect(await sequences(1)).toEqual([7]);
     });
 
     test("more are dropped at once than are looked at in one go", async () => {
@@ -310,7 +332,7 @@ export function storeContract(
         for (let sequence = 1; sequence <= 300; sequence++) writer.queuePut(aPlace(1, sequence), aMessage("t", "m"));
       });
       await apply((writer) => {
-        for (let times = 0; times < 298; times++) writer.queueDropOldest(1);
+        for (let times = 0; times < 298; times++) writer.queueDropOldest(1, 0);
       });
       expect(await sequences(1)).toEqual([299, 300]);
     });
@@ -331,7 +353,7 @@ export function storeContract(
         await apply((writer) => writer.queueDelete(2, 22));
         expect(await waiting()).toEqual([1, 3]);
         await apply((writer) => writer.queueProgress(1, 21, 1, 5));
-        await apply((writer) => writer.queueDropOldest(3));
+        await apply((writer) => writer.queueDropOldest(3, 0));
         expect(await waiting()).toEqual([]);
         expect((await snapshot()).underWay.map(({ message }) => message.payload)).toEqual([payload]);
         await apply((writer) => writer.sessionDelete(1));

@@ -130,7 +130,7 @@ export class RecordScript {
       case "queueDelete":
         return writer.queueDelete(place?.sessionNumber ?? session, place?.sequence ?? 1);
       case "queueDropOldest":
-        return writer.queueDropOldest(session);
+        return writer.queueDropOldest(session, a % 2 === 0 ? 0 : (place?.sequence ?? 1));
       case "inboundPut":
         return writer.inboundPut(session, 1 + (a % 4));
       case "inboundDelete":

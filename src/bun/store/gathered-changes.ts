@@ -171,12 +171,13 @@ export class GatheredChanges implements RecordSink {
     if (change !== null) remove(change, sequence);
   }
 
-  queueDropOldest(sessionNumber: number): void {
+  queueDropOldest(sessionNumber: number, afterSequence: number): void {
     const change = this.#change(sessionNumber);
     if (change === null) return;
     const isInStore = !change.isWiped && this.#kept.hasSession(sessionNumber);
     if (isInStore) change.waiting ??= new WaitingCursor(this.#kept, sessionNumber);
-    const sequence = Math.min(change.waiting?.oldest(change) ?? Infinity, oldestPut(change));
+    const kept = change.waiting?.oldest(change, afterSequence) ?? Infinity;
+    const sequence = Math.min(kept, oldestPut(change, afterSequence));
     if (sequence !== Infinity) remove(change, sequence);
   }
 
@@ -259,8 +260,10 @@ function remove(change: SessionChange, sequence: number): void {
   (change.deleted ??= new Set()).add(sequence);
 }
 
-function oldestPut(change: SessionChange): number {
-  for (const [sequence, { progress }] of change.puts ?? []) if (progress === 0) return sequence;
+function oldestPut(change: SessionChange, afterSequence: number): number {
+  for (const [sequence, { progress }] of change.puts ?? []) {
+    if (progress === 0 && sequence > afterSequence) return sequence;
+  }
   return Infinity;
 }
 

@@ -229,7 +229,7 @@ export class SqliteEngine implements StoreEngine {
   #waiting(sessionNumber: number, afterSequence: number): readonly number[] {
     const after = Math.max(afterSequence, this.#waitsBehind.get(sessionNumber) ?? -1);
     const sequences = this.#sql.waiting.values(sessionNumber, after).map(([sequence]) => sequence as number);
-    if (afterSequence === -1 && sequences.length > 0) this.#waitsBehind.set(sessionNumber, sequences[0]! - 1);
+    if (afterSequence <= 0 && sequences.length > 0) this.#waitsBehind.set(sessionNumber, sequences[0]! - 1);
     return sequences;
   }
 

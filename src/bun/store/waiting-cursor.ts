@@ -1,5 +1,6 @@
 /**
- * Finds the message that has waited longest in a session's queue on disk, again and again while a batch takes them away.
+ * Finds the first message that waits behind a place in a session's queue on disk, again and again while a batch takes them
+ * away.
  *
  * Invariant: everything before the cursor either waits no more on disk, or was changed by the batch itself; of what the
  * batch has changed, it is asked.
@@ -12,6 +13,8 @@ export class WaitingCursor {
   #sequences: readonly number[] = [];
   #at = 0;
   #isAtEnd = false;
+  /** Where it began. */
+  #afterSequence = Number.POSITIVE_INFINITY;
 
   constructor(kept: KeptState, sessionNumber: number) {
     this.#kept = kept;
@@ -19,27 +22,36 @@ export class WaitingCursor {
   }
 
   /** The first that waits on disk and still does; Infinity: none. */
-  oldest(change: SessionChange): number {
-    let oldest = this.#untouched(change);
+  oldest(change: SessionChange, afterSequence: number): number {
+    if (afterSequence < this.#afterSequence) this.#begin(afterSequence);
+    let oldest = this.#untouched(change, afterSequence);
     for (const [sequence, { progress }] of change.progressed ?? []) {
-      if (progress !== 0 || sequence >= oldest) continue;
+      if (progress !== 0 || sequence >= oldest || sequence <= afterSequence) continue;
       if (this.#kept.hasPlace(this.#sessionNumber, sequence)) oldest = sequence;
     }
     return oldest;
   }
 
-  #untouched({ deleted, progressed }: SessionChange): number {
+  #begin(afterSequence: number): void {
+    this.#afterSequence = afterSequence;
+    this.#sequences = [];
+    this.#at = 0;
+    this.#isAtEnd = false;
+  }
+
+  #untouched({ deleted, progressed }: SessionChange, afterSequence: number): number {
     for (;;) {
       const sequence = this.#peek();
       if (sequence === Infinity) return sequence;
-      if (deleted?.has(sequence) !== true && progressed?.has(sequence) !== true) return sequence;
+      const isTouched = deleted?.has(sequence) === true || progressed?.has(sequence) === true;
+      if (sequence > afterSequence && !isTouched) return sequence;
       this.#at++;
     }
   }
 
   #peek(): number {
     if (this.#at === this.#sequences.length && !this.#isAtEnd) {
-      this.#sequences = this.#kept.waiting(this.#sessionNumber, this.#sequences.at(-1) ?? -1);
+      this.#sequences = this.#kept.waiting(this.#sessionNumber, this.#sequences.at(-1) ?? this.#afterSequence);
       this.#at = 0;
       this.#isAtEnd = this.#sequences.length === 0;
     }

@@ -160,7 +160,8 @@ function memorySink(
     queueProgress: (sessionNumber, sequence, progress, packetId) =>
       change(sessionNumber, ({ queue }) => go(queue.get(sequence), progress, packetId)),
     queueDelete: (sessionNumber, sequence) => change(sessionNumber, ({ queue }) => void queue.delete(sequence)),
-    queueDropOldest: (sessionNumber) => change(sessionNumber, ({ queue }) => dropOldest(queue)),
+    queueDropOldest: (sessionNumber, afterSequence) =>
+      change(sessionNumber, ({ queue }) => dropOldest(queue, afterSequence)),
     queueTail() {},
     inboundPut: (sessionNumber, packetId) => change(sessionNumber, ({ inbound }) => void inbound.add(packetId)),
     inboundDelete: (sessionNumber, packetId) => change(sessionNumber, ({ inbound }) => void inbound.delete(packetId)),
@@ -185,9 +186,9 @@ function go(delivery: KeptDelivery | undefined, progress: DeliveryProgress, pack
   if (delivery !== undefined) delivery.row = { ...delivery.row, progress, packetId };
 }
 
-function dropOldest(queue: Map<number, KeptDelivery>): void {
+function dropOldest(queue: Map<number, KeptDelivery>, afterSequence: number): void {
   for (const [sequence, { row }] of queue) {
-    if (row.progress !== 0) continue;
+    if (row.progress !== 0 || sequence <= afterSequence) continue;
     queue.delete(sequence);
     return;
   }

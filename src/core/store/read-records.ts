@@ -74,7 +74,7 @@ function readRecord(reader: RecordReader, sink: RecordSink): void {
     case RecordKind.QueueDelete:
       return sink.queueDelete(reader.u32(), reader.u53());
     case RecordKind.QueueDropOldest:
-      return sink.queueDropOldest(reader.u32());
+      return sink.queueDropOldest(reader.u32(), reader.u53());
     case RecordKind.QueueTail:
       return sink.queueTail(reader.tail());
     case RecordKind.InboundPut:

@@ -124,8 +124,9 @@ export class RecordWriter implements RecordSink {
     this.#u53(sequence);
   }
 
-  queueDropOldest(sessionNumber: number): void {
+  queueDropOldest(sessionNumber: number, afterSequence: number): void {
     this.#begin(RecordKind.QueueDropOldest, sessionNumber);
+    this.#u53(afterSequence);
   }
 
   queueTail(row: QueueTailRow): void {

@@ -105,8 +105,8 @@ export interface RecordSink {
   /** A delivery has gone on. */
   queueProgress(sessionNumber: number, sequence: number, progress: DeliveryProgress, packetId: number): void;
   queueDelete(sessionNumber: number, sequence: number): void;
-  /** The message that has waited longest without having been sent gives up its place. */
-  queueDropOldest(sessionNumber: number): void;
+  /** The first message that waits behind this place, and is not under way, gives up its own. */
+  queueDropOldest(sessionNumber: number, afterSequence: number): void;
   /** Only out of a store: messages that wait and are read later, with `page`. */
   queueTail(row: QueueTailRow): void;
   /** A QoS 2 Packet Identifier of the client between PUBLISH and PUBREL. */
