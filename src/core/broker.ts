@@ -178,7 +178,7 @@ export class Broker {
   /** The store has read what was asked for. */
   paged(request: number, records: Uint8Array, nowMs: number): void {
     this.#state.nowMs = nowMs;
-    const session = this.#state.outbound.tails.take(request, records);
+    const session = this.#state.outbound.tails.take(request, records, nowMs);
     if (session !== undefined) this.#pump(session);
   }
 

@@ -3,6 +3,7 @@
  * again, in order, and a QoS 2 message is taken once.
  */
 import type { Packet } from "../../src/core/codec/packet.ts";
+import type { Session } from "../../src/core/session/session.ts";
 import type { TestClient, World } from "../support/world.ts";
 
 /** A message on its way to the broker. */
@@ -23,6 +24,8 @@ export class PersistentClient {
   forgotten = 0;
   readonly clientId: string;
   readonly #receiveMaximum: number;
+  /** Payloads are as long as this at least. */
+  readonly #payloadBytes: number;
   #client: TestClient | null = null;
   #outgoing: Outgoing[] = [];
   /** QoS 2 identifiers of the broker that were taken and not released. */
@@ -31,13 +34,19 @@ export class PersistentClient {
   #wasLetIn = false;
   #isLetIn = false;
 
-  constructor(clientId: string, receiveMaximum: number) {
+  constructor(clientId: string, receiveMaximum: number, payloadBytes = 0) {
     this.clientId = clientId;
+    this.#payloadBytes = payloadBytes;
     this.#receiveMaximum = receiveMaximum;
   }
 
   get isConnected(): boolean {
     return this.#client !== null && !this.#client.closed;
+  }
+
+  /** The session at the broker, while the client is let in to it. */
+  get session(): Session | null {
+    return this.#client?.connection.session ?? null;
   }
 
   get openCount(): number {
@@ -75,6 +84,13 @@ export class PersistentClient {
     if (this.#isLetIn && this.isConnected) this.#send(message, false);
   }
 
+  /** Asks for a filter; its answer is not looked at. */
+  subscribe(topicFilter: string, qos: 1 | 2): void {
+    if (!this.#isLetIn || !this.isConnected) return;
+    const filter = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+    this.#client!.send({ type: "subscribe", packetId: 65_535, filters: [filter], properties: {} });
+  }
+
   /** Handles what has arrived, one packet at a time, until there is none or `patience` says no. */
   handle(patience: () => boolean): void {
     const client = this.#client;
@@ -95,6 +111,7 @@ export class PersistentClient {
       case "puback":
         return this.#finish(packet.packetId, packet.reasonCode);
       case "pubrec":
+        if (packet.reasonCode >= 0x80) return this.#forget(packet.packetId);
         return this.#release(client, packet.packetId);
       case "pubcomp":
         return this.#forget(packet.packetId);
@@ -112,12 +129,12 @@ export class PersistentClient {
   #send({ packetId, qos, topicName, text, isReleased }: Outgoing, dup: boolean): void {
     const client = this.#client!;
     if (isReleased) client.send({ type: "pubrel", packetId, reasonCode: 0, properties: {} });
-    else client.sendPublish(topicName, text, { qos, dup, packetId });
+    else client.sendPublish(topicName, text.padEnd(this.#payloadBytes), { qos, dup, packetId });
   }
 
   #receive(client: TestClient, packet: Extract<Packet, { type: "publish" }>): void {
     const { qos, packetId = 0 } = packet;
-    const text = new TextDecoder().decode(packet.payload);
+    const text = new TextDecoder().decode(packet.payload).trimEnd();
     if (qos < 2 || !this.#taken.has(packetId)) this.received.push(text);
     if (qos === 1) client.send({ type: "puback", packetId, reasonCode: 0, properties: {} });
     if (qos !== 2) return;

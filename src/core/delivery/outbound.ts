@@ -135,13 +135,15 @@ export class Outbound {
       session.queueLength >= limits.queueMessagesMax || session.queuedBytes + size > limits.queueBytesMax;
     if (isFull()) this.#dropExpired(session, nowMs);
     // What would not fit even into an empty queue displaces nobody.
-    const waitingBytes = (session.queue?.bytes ?? 0) + session.tailBytes;
+    const waitingBytes = (session.queue?.bytes ?? 0) + (session.tail?.bytes ?? 0);
     const fits = session.queuedBytes - waitingBytes + size <= limits.queueBytesMax;
     while (isFull()) {
       const gives = queueOverflow === "drop-oldest" && fits && this.#dropOldest(session);
       this.#statistics.dropped.queueFull++;
       session.droppedMessages++;
-      if (!gives) return Outcome.Refused;
+      if (gives) continue;
+      this.tails.search(session, nowMs);
+      return Outcome.Refused;
     }
     const isForStore = this.tails.takes(session, delivery);
     this.#journal.queued(session, delivery);
@@ -154,7 +156,7 @@ export class Outbound {
   #dropOldest(session: Session): boolean {
     const oldest = session.queue?.shift();
     if (oldest !== undefined) this.discard(session, oldest);
-    else if (session.tailCount > 0) this.tails.dropOldest(session);
+    else if (session.tail !== null && session.tail.count > 0) this.tails.dropOldest(session, session.tail);
     else return false;
     return true;
   }
@@ -279,7 +281,7 @@ export class Outbound {
     if (session.resend !== null && !this.#pumpResend(connection, session, nowMs)) return;
     if (session.replays !== null && !this.#pumpReplays(connection, session, nowMs)) return;
     if (session.queue !== null) this.#pumpQueue(connection, session, nowMs);
-    if (session.tailCount > 0) this.tails.refill(session, connection);
+    if (session.tail !== null) this.tails.refill(session, session.tail);
   }
 
   #isOpen(connection: Connection, session: Session): boolean {

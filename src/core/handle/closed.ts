@@ -65,6 +65,7 @@ function leaveSession(state: BrokerState, session: Session, keepWill: boolean): 
   }
   state.journal.away(session);
   handShareOn(state, session, false);
+  state.outbound.tails.shrink(session);
   state.offline.add(session);
   if (state.offline.size > state.config.limits.offlineSessionsMax) {
     for (const longestAway of state.offline) {
@@ -88,8 +89,7 @@ export function endSession(state: BrokerState, session: Session): void {
   state.statistics.dropped.sessionEnded += session.inflight.count + session.queueLength;
   // A cached route may know the session a while longer; it must not keep its messages.
   session.queue = null;
-  session.tailCount = 0;
-  session.pageRequest = 0;
+  state.outbound.tails.forget(session);
   session.replays = null;
   session.inflight.clear();
   publishWill(state, session);

@@ -24,7 +24,7 @@ export function revokeUncovered(state: BrokerState, session: Session): void {
     messages++;
   }
   // What only the store has is looked at when it is read.
-  session.checksTail = session.tailCount > 0;
+  if (session.tail !== null) session.tail.isUnchecked = true;
   for (const delivery of session.inflight.inOrder()) {
     // Past PUBREC the client has it, and on a live connection it has left: the handshake is finished.
     const hasLeft = delivery.sent || delivery.state === DeliveryState.AwaitPubcomp;

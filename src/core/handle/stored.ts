@@ -10,6 +10,7 @@ import type { Connection } from "../connection/connection.ts";
 import { Deadline } from "../deadlines.ts";
 import { Grant } from "../gate/grant.ts";
 import type { Principal } from "../gate/provider.ts";
+import { QueueTail } from "../session/queue-tail.ts";
 import { NEVER_EXPIRES, Session } from "../session/session.ts";
 import { Subscription, subscriptionWeight } from "../session/subscription.ts";
 import type { BrokerState } from "../state.ts";
@@ -170,17 +171,21 @@ export class Restoration {
     const session = this.#byNumber.get(sessionNumber);
     if (session === undefined) return;
     this.#state.journal.passed(lastSequence);
-    session.tailCount = count;
-    session.tailBytes = bytes;
+    const tail = new QueueTail();
+    tail.count = count;
+    tail.bytes = bytes;
+    tail.lastSequence = lastSequence;
+    tail.nextExpiryMs = Number.NEGATIVE_INFINITY;
+    tail.isUnchecked = true;
+    session.tail = tail;
     session.queuedBytes += bytes;
-    session.checksTail = true;
   }
 
   #leave(session: Session): void {
     const state = this.#state;
     const { will, expiryInterval } = session;
     // What was on its way when the process ended may have arrived.
-    session.repeatsLeft = state.config.limits.inflightMax;
+    if (session.tail !== null) session.tail.repeatsLeft = state.config.limits.inflightMax;
     if (will !== null) this.#willAt(session, state.nowMs + will.delayInterval * 1000);
     if (expiryInterval === 0) endSession(state, session);
     else {

@@ -14,6 +14,7 @@ import { messageRow, RecordWriter, timeOf } from "../store/record-writer.ts";
 import type { Durability } from "../store/store-engine.ts";
 import { NO_TIME, type QueuedRow } from "../store/store-record.ts";
 import { type Delivery, DeliveryState } from "./inflight.ts";
+import type { QueueTail } from "./queue-tail.ts";
 import type { Session } from "./session.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -37,6 +38,7 @@ interface Clock {
 /** Messages of a session that are to be read from the store. */
 export interface PageWish {
   readonly session: Session;
+  readonly tail: QueueTail;
   readonly messagesMax: number;
   readonly bytesMax: number;
 }
@@ -208,9 +210,14 @@ export class Journal {
     delivery.storeSequence = 0;
   }
 
-  /** The first message that only the store has gives up its place. */
-  oldestDropped(session: Session): void {
-    if (session.storeNumber !== 0) this.#open().queueDropOldest(session.storeNumber);
+  /** The same of a message that only the store has. */
+  placeGone({ storeNumber }: Session, sequence: number): void {
+    if (storeNumber !== 0) this.#open().queueDelete(storeNumber, sequence);
+  }
+
+  /** The first message behind this place that only the store has gives up its own. */
+  oldestDropped({ storeNumber }: Session, afterSequence: number): void {
+    if (storeNumber !== 0) this.#open().queueDropOldest(storeNumber, afterSequence);
   }
 
   inbound(session: Session, packetId: number): void {
@@ -255,9 +262,10 @@ export class Journal {
     if (this.#wishes.length === 0) return;
     const wishes = this.#wishes;
     this.#wishes = [];
-    for (const { session, messagesMax, bytesMax } of wishes) {
-      const { pageRequest, storeNumber, loadedSequence } = session;
-      if (storeNumber !== 0) store.page(pageRequest, storeNumber, loadedSequence, messagesMax, bytesMax);
+    for (const { session, tail, messagesMax, bytesMax } of wishes) {
+      if (session.tail !== tail) continue;
+      tail.pageThrough = this.#lastNumber;
+      store.page(tail.request, session.storeNumber, tail.pageAfter, messagesMax, bytesMax);
     }
   }
 
@@ -324,8 +332,9 @@ function keptPrincipal({ principal, owner, grant }: Session): PrincipalInit {
 
 function rowOf({ session, delivery }: Place): QueuedRow {
   const { qos, retain, subscriptionIdentifiers, shareGroup, state, packetId } = delivery;
-  // An identifier of QoS 1 may be another one after a crash; that of QoS 2 is what keeps the message from coming twice.
-  const isUnderWay = qos === 2 && state !== DeliveryState.Queued;
+  // An identifier of QoS 1 may be another one after a crash; that of QoS 2 is what keeps the message from coming twice. What
+  // is sent past messages that only the store has must not be taken for one of them.
+  const isUnderWay = state !== DeliveryState.Queued && (qos === 2 || session.tail !== null);
   if (isUnderWay) delivery.storedPacketId = packetId;
   return {
     sessionNumber: session.storeNumber,

@@ -42,6 +42,14 @@ export class OutboundQueue {
     return delivery;
   }
 
+  /** Takes out the last one. */
+  pop(): Delivery | undefined {
+    if (this.length === 0) return undefined;
+    const delivery = this.#items.pop()!;
+    this.bytes -= delivery.message.sizeBytes;
+    return delivery;
+  }
+
   /** Everything in it, in order. */
   all(): readonly Delivery[] {
     return this.#items.slice(this.#head) as Delivery[];

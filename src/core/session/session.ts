@@ -13,6 +13,7 @@ import type { Grant } from "../gate/grant.ts";
 import type { Principal } from "../gate/provider.ts";
 import { type Delivery, Inflight } from "./inflight.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
+import type { QueueTail } from "./queue-tail.ts";
 import type { Subscription } from "./subscription.ts";
 import type { Will } from "./will.ts";
 
@@ -78,17 +79,8 @@ export class Session {
   lastRefusal: Refused | null = null;
   /** What the store knows the session by; 0: it ends with this process. */
   storeNumber = 0;
-  /** Messages of its queue that only the store has, behind those in `queue`, and what they weigh. */
-  tailCount = 0;
-  tailBytes = 0;
-  /** The place in the store's queue up to which messages have been loaded. */
-  loadedSequence = 0;
-  /** The request for the next of them; 0: none is under way. */
-  pageRequest = 0;
-  /** How many of them may have been sent before the broker was started. */
-  repeatsLeft = 0;
-  /** Rights may have shrunk since they were queued. */
-  checksTail = false;
+  /** Messages of its queue that only the store has, behind those in `queue`. */
+  tail: QueueTail | null = null;
   /** Stamp and place that the router uses to find overlapping subscriptions. */
   routeStamp = 0;
   routeIndex = 0;
@@ -102,7 +94,7 @@ export class Session {
 
   /** Messages that wait, wherever they are. */
   get queueLength(): number {
-    return (this.queue === null ? 0 : this.queue.length) + this.tailCount;
+    return (this.queue === null ? 0 : this.queue.length) + (this.tail === null ? 0 : this.tail.count);
   }
 
   /** Whether something waits that has to go out before anything newer. */
