@@ -69,7 +69,7 @@ export function treeOf(filters: number, seed = SEED): TopicTree {
   const session = new Session("client", "owner", GRANT, PRINCIPAL);
   for (let n = 0; n < filters; n++) {
     const filter = filterText(n);
-    tree.node(encodeUtf8(filter)).subscriptions = [new Subscription(session, filter, filter)];
+    tree.add(filter, new Subscription(session, filter, filter), "");
   }
   return tree;
 }

@@ -1,8 +1,8 @@
 /** Cached routes and overlapping subscriptions (MQTT 5.0 section 3.3.4): what they cost, and what they must not keep alive. */
 import { expect, test } from "bun:test";
+import { LevelHash } from "../../src/core/router/level-hash.ts";
 import { Router } from "../../src/core/router/router.ts";
 import { Topic, TopicTable } from "../../src/core/router/topic-table.ts";
-import { TopicTree } from "../../src/core/router/topic-tree.ts";
 import { Session } from "../../src/core/session/session.ts";
 import { Subscription } from "../../src/core/session/subscription.ts";
 import { Random } from "../fuzz/random.ts";
@@ -89,19 +89,18 @@ test("collecting the identifiers of overlapping subscriptions costs a step for e
   expect(workFor(10)).toBeLessThan(3 * workFor(9));
 });
 
-/** Level names whose hashes are equal in a tree of this seed, two by two. */
+/** Level names whose hashes are equal under this seed, two by two. */
 function collisions(seed: number, wanted: number): (readonly [string, string])[] {
-  const tree = new TopicTree(8, seed);
+  const hash = new LevelHash(seed);
   const random = new Random(1);
   const byHash = new Map<number, string>();
   const found: (readonly [string, string])[] = [];
   for (let tries = 0; tries < 600_000 && found.length < wanted; tries++) {
     const name = Array.from({ length: 8 }, () => String.fromCharCode(97 + random.below(26))).join("");
-    const node = tree.node(toBytes(name));
-    const same = byHash.get(node.hash);
-    if (same === undefined) byHash.set(node.hash, name);
+    const value = hash.of(toBytes(name), 0, name.length);
+    const same = byHash.get(value);
+    if (same === undefined) byHash.set(value, name);
     else if (same !== name) found.push([same, name]);
-    tree.prune(node);
   }
   return found;
 }
@@ -113,9 +112,9 @@ test("level names that collide for one seed of the topic tree do not collide for
   const random = new Random(2);
   let still = 0;
   for (let at = 0; at < 50; at++) {
-    const other = new TopicTree(8, (random.below(0x100_0000) << 8) | (seed & 0xff));
+    const other = new LevelHash((random.below(0x100_0000) << 8) | (seed & 0xff));
     for (const [one, two] of pairs) {
-      if (other.node(toBytes(one)).hash === other.node(toBytes(two)).hash) still++;
+      if (other.of(toBytes(one), 0, one.length) === other.of(toBytes(two), 0, two.length)) still++;
     }
   }
   expect(still).toBeLessThan(5);

@@ -5,11 +5,11 @@
  * of them [MQTT-3.3.4-2] [MQTT-3.3.4-4]. Routes are cached on the topic and good for one version of the subscriptions.
  */
 import type { QoS } from "../codec/packet.ts";
-import { encodeUtf8 } from "../codec/utf8.ts";
 import type { Session } from "../session/session.ts";
 import type { Receiver, ShareGroup, Subscription } from "../session/subscription.ts";
+import type { FilterEntry } from "./filter-entry.ts";
 import type { Topic } from "./topic-table.ts";
-import { type MatchVisitor, TopicTree, type TreeNode } from "./topic-tree.ts";
+import { type MatchVisitor, TopicTree } from "./topic-tree.ts";
 
 /** Receivers that cached routes may list in all; beyond it the caches start afresh. */
 const CACHED_RECEIVERS_MAX = 1_000_000;
@@ -57,7 +57,10 @@ export class Router implements MatchVisitor {
   #version = 0;
   #cachedReceivers = 0;
   #stamp = 0;
-  readonly #nodes: TreeNode[] = [];
+  readonly #entries: FilterEntry[] = [];
+  /** The filter that was the only one to match last, and its route: topics that are new come to one filter in a row. */
+  #onlyEntry: FilterEntry | null = null;
+  #onlyRoute: Route = NO_ROUTE;
   /** Ordinary and shared subscriptions held. */
   subscriptionCount = 0;
 
@@ -74,41 +77,21 @@ export class Router implements MatchVisitor {
 
   /** Adds a subscription that is not in the tree; `shareName` is "" for an ordinary one. */
   add(subscription: Subscription, shareName: string): void {
-    const node = this.#tree.node(encodeUtf8(subscription.topicFilter));
-    if (shareName === "") {
-      append((node.subscriptions ??= []), subscription);
-    } else {
-      const groups = (node.groups ??= new Map());
-      let group = groups.get(shareName);
-      if (group === undefined) {
-        group = { shareName, topicFilter: subscription.topicFilter, members: [], next: 0 };
-        groups.set(shareName, group);
-      }
-      subscription.shareGroup = group;
-      append(group.members, subscription);
-    }
+    this.#tree.add(subscription.topicFilter, subscription, shareName);
     this.subscriptionCount++;
-    this.#version++;
+    this.#forgetAll();
   }
 
   remove(subscription: Subscription): void {
-    const node = this.#tree.find(encodeUtf8(subscription.topicFilter))!;
-    const { shareGroup } = subscription;
-    if (shareGroup === null) {
-      takeOut(node.subscriptions!, subscription);
-      if (node.subscriptions!.length === 0) node.subscriptions = null;
-    } else {
-      const { members } = shareGroup;
-      takeOut(members, subscription);
-      if (shareGroup.next >= members.length) shareGroup.next = 0;
-      if (members.length === 0) {
-        node.groups!.delete(shareGroup.shareName);
-        if (node.groups!.size === 0) node.groups = null;
-      }
-    }
-    this.#tree.prune(node);
+    this.#tree.remove(subscription.topicFilter, subscription);
     this.subscriptionCount--;
+    this.#forgetAll();
+  }
+
+  #forgetAll(): void {
     this.#version++;
+    this.#onlyEntry = null;
+    this.#onlyRoute = NO_ROUTE;
   }
 
   /** Who receives a message published to `topic` now. Valid until the next subscription or unsubscription. */
@@ -127,34 +110,38 @@ export class Router implements MatchVisitor {
     return route;
   }
 
-  visit(node: TreeNode): void {
-    this.#nodes.push(node);
+  visit(entry: FilterEntry): void {
+    this.#entries.push(entry);
   }
 
   #build(topic: Topic): Route {
-    const nodes = this.#nodes;
-    nodes.length = 0;
+    const entries = this.#entries;
+    entries.length = 0;
     this.#tree.match(topic.bytes, this);
-    if (nodes.length === 0) return NO_ROUTE;
-    // One filter matches: its own list will do, since a session is in it once.
-    if (nodes.length === 1) {
-      const node = nodes[0]!;
-      if (node.route === null || node.routeVersion !== this.#version) {
-        const groups = node.groups === null ? NO_GROUPS : [...node.groups.values()];
-        node.route = { receivers: node.subscriptions ?? NO_RECEIVERS, groups };
-        node.routeVersion = this.#version;
-      }
-      return node.route;
-    }
+    if (entries.length === 0) return NO_ROUTE;
+    if (entries.length === 1) return this.#routeOfOne(entries[0]!);
     const receivers: Receiver[] = [];
     const groups: ShareGroup[] = [];
     const stamp = ++this.#stamp;
-    for (const node of nodes) {
-      if (node.groups !== null) for (const group of node.groups.values()) groups.push(group);
-      if (node.subscriptions === null) continue;
-      for (const subscription of node.subscriptions) addReceiver(receivers, subscription, stamp);
+    for (const entry of entries) {
+      if (entry.groups !== null) for (const group of entry.groups.values()) groups.push(group);
+      const { subscribers } = entry;
+      if (subscribers === null) continue;
+      if (!Array.isArray(subscribers)) addReceiver(receivers, subscribers, stamp);
+      else for (const subscription of subscribers) addReceiver(receivers, subscription, stamp);
     }
     return { receivers, groups };
+  }
+
+  /** One filter matches: its own list will do, since a session is in it once. */
+  #routeOfOne(entry: FilterEntry): Route {
+    if (entry === this.#onlyEntry) return this.#onlyRoute;
+    const { subscribers } = entry;
+    const receivers = subscribers === null ? NO_RECEIVERS : Array.isArray(subscribers) ? subscribers : [subscribers];
+    const groups = entry.groups === null ? NO_GROUPS : [...entry.groups.values()];
+    this.#onlyEntry = entry;
+    this.#onlyRoute = { receivers, groups };
+    return this.#onlyRoute;
   }
 }
 
@@ -175,17 +162,4 @@ function addReceiver(receivers: Receiver[], subscription: Subscription, stamp: n
   overlap.add(before as Subscription);
   overlap.add(subscription);
   receivers[session.routeIndex] = overlap;
-}
-
-function append(list: Subscription[], subscription: Subscription): void {
-  subscription.index = list.length;
-  list.push(subscription);
-}
-
-/** Removes in constant time: the last one takes the place. */
-function takeOut(list: Subscription[], subscription: Subscription): void {
-  const last = list.pop()!;
-  if (last === subscription) return;
-  list[subscription.index] = last;
-  last.index = subscription.index;
 }
