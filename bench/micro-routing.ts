@@ -57,7 +57,7 @@ function subscribeAll(router: Router, count: number): Session[] {
     if (n % SUBSCRIPTIONS_PER_SESSION === 0) sessions.push(new Session(`client${n}`, "owner", GRANT, PRINCIPAL));
     const session = sessions[sessions.length - 1];
     const filter = filterText(n);
-    const subscription = new Subscription(session, filter, filter);
+    const subscription = new Subscription(session, filter);
     (session.subscriptions ??= new Map()).set(filter, subscription);
     router.add(subscription, "");
   }
@@ -69,7 +69,7 @@ export function treeOf(filters: number, seed = SEED): TopicTree {
   const session = new Session("client", "owner", GRANT, PRINCIPAL);
   for (let n = 0; n < filters; n++) {
     const filter = filterText(n);
-    tree.add(filter, new Subscription(session, filter, filter), "");
+    tree.add(filter, new Subscription(session, filter), "");
   }
   return tree;
 }

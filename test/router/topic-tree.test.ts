@@ -29,7 +29,7 @@ function randomFilter(random: Random): string {
 
 function subscriptionTo(topicFilter: string, shareName = ""): Subscription {
   const filter = shareName === "" ? topicFilter : `$share/${shareName}/${topicFilter}`;
-  return new Subscription(SESSION, filter, topicFilter);
+  return new Subscription(SESSION, filter);
 }
 
 /** The subscriptions that are found, ordinary and shared, each as often as it is. */

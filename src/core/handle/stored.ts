@@ -157,7 +157,7 @@ export class Restoration {
     const parsed = parseTopicFilter(row.filter, state.config.limits.topicLevelsMax);
     // A filter that is deeper than what is allowed now.
     if (session === undefined || parsed === undefined) return;
-    const subscription = new Subscription(session, row.filter, parsed.topicFilter);
+    const subscription = new Subscription(session, row.filter);
     subscription.qos = row.qos;
     subscription.noLocal = row.noLocal;
     subscription.retainAsPublished = row.retainAsPublished;

@@ -112,7 +112,7 @@ function subscribe(
 ): Subscription {
   const subscriptions = (session.subscriptions ??= new Map());
   const known = subscriptions.get(filter.topicFilter);
-  const subscription = known ?? new Subscription(session, filter.topicFilter, parsed.topicFilter);
+  const subscription = known ?? new Subscription(session, filter.topicFilter);
   subscription.qos = qos;
   subscription.noLocal = filter.noLocal;
   subscription.retainAsPublished = filter.retainAsPublished;

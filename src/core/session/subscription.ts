@@ -38,12 +38,12 @@ export function subscriptionWeight(filter: string): number {
   return filter.length + levels * LEVEL_BYTES;
 }
 
+const SHARE_PREFIX = "$share/";
+
 export class Subscription implements Receiver {
   readonly session: Session;
   /** As subscribed to, `$share/name/` included: the key in the session. */
   readonly filter: string;
-  /** What topics are matched with. */
-  readonly topicFilter: string;
   qos: QoS;
   noLocal: boolean;
   retainAsPublished: boolean;
@@ -52,14 +52,19 @@ export class Subscription implements Receiver {
   /** Place in the list of its tree node or share group; kept by the router. */
   index = -1;
 
-  constructor(session: Session, filter: string, topicFilter: string) {
+  constructor(session: Session, filter: string) {
     this.session = session;
     this.filter = filter;
-    this.topicFilter = topicFilter;
     this.qos = 0;
     this.noLocal = false;
     this.retainAsPublished = false;
     this.subscriptionIdentifiers = null;
+  }
+
+  /** What topics are matched with. Not kept: there may be a million of them. */
+  get topicFilter(): string {
+    const { filter } = this;
+    return filter.startsWith(SHARE_PREFIX) ? filter.slice(filter.indexOf("/", SHARE_PREFIX.length) + 1) : filter;
   }
 
   get forOwn(): Receiver | null {
