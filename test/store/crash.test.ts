@@ -1,12 +1,13 @@
 /**
  * A process that is killed while it writes: what it said was acknowledged is there for the next one, in order and whole, and
- * the folder is free at once.
+ * the folder, which nobody else got before, is free at once.
  */
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openStore } from "../../src/bun/store/sqlite-store.ts";
+import { StoreFault } from "../../src/bun/store/store-fault.ts";
 import { startLineProcess } from "../support/line-process.ts";
 import { ROOT } from "../support/repository.ts";
 import { StoreClient } from "../support/store-client.ts";
@@ -27,6 +28,7 @@ test(
         const writer = startLineProcess([process.execPath, WRITER, folder, durability, "50"]);
         const until = acked + 1 + ((kill * 379) % 1000);
         await writer.line((line) => Number(line.slice("acked ".length)) >= until);
+        expect(await refusal(folder)).toBe("locked");
         writer.signal("SIGKILL");
         expect(await writer.exited).toBe(137);
         acked = Number(writer.lines.at(-1)!.slice("acked ".length));
@@ -38,6 +40,16 @@ test(
   },
   20_000 + KILLS * 5_000,
 );
+
+/** Why nobody else gets the folder meanwhile. */
+async function refusal(folder: string): Promise<string> {
+  try {
+    await (await openStore({ folder, events: new StoreClient().events })).close();
+    return "nothing";
+  } catch (error) {
+    return error instanceof StoreFault ? error.kind : String(error);
+  }
+}
 
 /** Answers the last sequence that is there. */
 async function lookAt(folder: string, acked: number): Promise<number> {

@@ -9,7 +9,7 @@
  */
 import { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
-import { readRecords } from "../../core/store/read-records.ts";
+import { RecordFault, readRecords } from "../../core/store/read-records.ts";
 import { RecordWriter } from "../../core/store/record-writer.ts";
 import type { Durability, StoreEngine, StoreLoad } from "../../core/store/store-engine.ts";
 import type { RecordSink } from "../../core/store/store-record.ts";
@@ -76,9 +76,6 @@ export class SqliteEngine implements StoreEngine {
     this.#sweepRowsMax = options.sweepRowsMax ?? SWEEP_ROWS_MAX;
     this.#walPagesMax = options.walPagesMax ?? WAL_BYTES_MAX / PAGE_BYTES;
     this.#walPagesDue = this.#walPagesMax;
-    createPrivateFile(path);
-    refuseDamagedWal(path);
-    readAhead(path);
     this.#db = opened(path);
     let sql: StoreStatements | undefined;
     try {
@@ -89,6 +86,8 @@ export class SqliteEngine implements StoreEngine {
       this.#reader = new StoreReader(this.#sql, this.#sweeper, path);
       this.#reader.check();
       this.#writer = new ChangeWriter(this.#sql, this.#sweeper);
+      // What a power failure has left half written behind the end of the WAL goes, not to be taken for damage one day.
+      this.checkpoint("truncate");
     } catch (error) {
       if (sql !== undefined) finalizeStatements(sql);
       this.#db.close(true);
@@ -107,8 +106,7 @@ export class SqliteEngine implements StoreEngine {
   }
 
   apply(batches: readonly Uint8Array[], durability: Durability): void {
-    const changes = new GatheredChanges(this.#kept);
-    for (const batch of batches) readRecords(batch, changes);
+    const changes = this.#gather(batches);
     const time = { brokerMs: changes.brokerMs, wallMs: this.#wallMs() };
     // A clock that nothing depends on may wait for the next transaction; what was written before may not wait to be synced.
     const isToSync = durability === "fsync" && this.#isUnsynced;
@@ -215,6 +213,16 @@ export class SqliteEngine implements StoreEngine {
     }
   }
 
+  #gather(batches: readonly Uint8Array[]): GatheredChanges {
+    const changes = new GatheredChanges(this.#kept);
+    try {
+      for (const batch of batches) readRecords(batch, changes);
+    } catch (error) {
+      throw error instanceof RecordFault ? error : storeFault(error, `reading ${this.path}`);
+    }
+    return changes;
+  }
+
   #note(changes: GatheredChanges): void {
     for (const { sessionNumber, isLive, isWiped, row, progressed } of changes.sessions.values()) {
       if (!isLive) this.#reader.sessions.delete(sessionNumber);
@@ -258,9 +266,17 @@ export class SqliteEngine implements StoreEngine {
       this.#sweeper.committed();
     } catch (error) {
       this.#sweeper.rolledBack();
-      // Some errors have rolled back by themselves.
-      if (this.#db.inTransaction) this.#sql.rollback.run();
+      this.#rollBack();
       throw storeFault(error, `${doing} ${this.path}`);
+    }
+  }
+
+  #rollBack(): void {
+    // Some errors have rolled back by themselves; others leave nothing that could be rolled back.
+    try {
+      if (this.#db.inTransaction) this.#sql.rollback.run();
+    } catch {
+      // The error that led here says more.
     }
   }
 
@@ -302,6 +318,9 @@ function mayMissTransactions(path: string): boolean {
 
 function opened(path: string): Database {
   try {
+    createPrivateFile(path);
+    refuseDamagedWal(path);
+    readAhead(path);
     return new Database(path, { readwrite: true, create: false, strict: true });
   } catch (error) {
     throw storeFault(error, `opening ${path}`);
