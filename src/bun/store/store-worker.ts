@@ -71,7 +71,7 @@ class StoreWorker {
   }
 
   work(orders: readonly (CommitOrder | PageOrder)[]): void {
-    this.#orders.push(...orders);
+    this.#orders = this.#orders.concat(orders);
     this.#go();
   }
 
@@ -123,7 +123,7 @@ class StoreWorker {
   #commit(): boolean {
     const end = this.#orders.findIndex(({ kind }) => kind === "page");
     const commits = this.#orders.slice(0, end === -1 ? this.#orders.length : end) as CommitOrder[];
-    const strength = Math.max(...commits.map(({ durability }) => STRENGTH.indexOf(durability)));
+    const strength = commits.reduce((most, { durability }) => Math.max(most, STRENGTH.indexOf(durability)), 0);
     try {
       this.#makeTrouble();
       this.#engine.apply(
