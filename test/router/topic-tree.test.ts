@@ -128,6 +128,20 @@ test("a level is cut where the filter has it, even behind wildcards that stand f
   }
 });
 
+test("depth is no matter: tens of thousands of levels, literal and with wildcards", () => {
+  const levels = 30_000;
+  const tree = new TopicTree(levels, 1);
+  const behind = (level: string, last: string) => `${`${level}/`.repeat(levels - 1)}${last}`;
+  const filters = [behind("+", "a"), behind("+", "b"), behind("a", "a"), behind("a", "b"), behind("a", "#")];
+  const subscriptions = filters.map((filter) => subscriptionTo(filter));
+  for (const subscription of subscriptions) tree.add(subscription.filter, subscription, "");
+  const found = match(tree, behind("a", "a"));
+  expect(new Set(found)).toEqual(new Set([0, 2, 4].map((at) => subscriptions[at]!)));
+  expect(found).toHaveLength(3);
+  for (const subscription of subscriptions) tree.remove(subscription.filter, subscription);
+  expect(branchesOf(tree.root)).toEqual([tree.root]);
+});
+
 describe("memory", () => {
   test("a filter that shares nothing with others takes no branch, however many levels it has", () => {
     const tree = new TopicTree(128, 1);

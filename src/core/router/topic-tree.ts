@@ -11,7 +11,7 @@
  *
  * A branch stands only where filters part: below each one, the root excepted, are two entries at least, so that memory goes by
  * the filters there are and not by their levels. Works on bytes: a level of a topic is never made into a string. Matching costs
- * what matches, not what is subscribed. Depth is bounded by `topicLevelsMax`, so walking is plain recursion.
+ * what matches, not what is subscribed, and nothing here recurs, so that the depth of topics is no matter.
  */
 import { encodeUtf8 } from "../codec/utf8.ts";
 import type { Subscription } from "../session/subscription.ts";
@@ -53,6 +53,9 @@ export class TopicTree {
   #levels = 0;
   #topic: Uint8Array = NOTHING;
   #visitor: MatchVisitor | null = null;
+  /** Branches that have still to be gone through, at most one for each level, and for each its level and offset. */
+  readonly #waiting: Branch[] = [];
+  readonly #waitingAt: number[] = [];
 
   constructor(levelsMax: number, seed: number) {
     this.#hash = new LevelHash(seed);
@@ -84,11 +87,16 @@ export class TopicTree {
     this.#topic = topicName;
     this.#visitor = visitor;
     this.#walk(this.root, 0, 0, topicName[0] !== DOLLAR);
+    for (let branch = this.#waiting.pop(); branch !== undefined; branch = this.#waiting.pop()) {
+      const offset = this.#waitingAt.pop()!;
+      this.#walk(branch, this.#waitingAt.pop()!, offset, true);
+    }
     this.#visitor = null;
     this.#topic = NOTHING;
   }
 
   /**
+   * Goes down from a branch along the literal levels; branches below a "+" wait until that is done.
    * `offset`: where the level stands in the filters below `branch`, which need not be where it stands in the topic.
    * `wildcards`: false at the first level of a topic that begins with "$" [MQTT-4.7.2-1].
    */
@@ -96,19 +104,27 @@ export class TopicTree {
     let branch = from;
     let offset = firstOffset;
     for (let level = firstLevel; ; level++) {
+      const { plus } = branch;
       if (wildcards && branch.multi !== null) this.#visitor!.visit(branch.multi);
       if (level === this.#levels) {
         if (branch.own !== null) this.#visitor!.visit(branch.own);
         return;
       }
-      if (wildcards && branch.plus !== null) this.#goOn(branch.plus, level + 1, offset + 2);
+      if (wildcards && plus !== null) {
+        if (plus instanceof FilterEntry) {
+          this.#visitIfRestMatches(plus, offset + 2, level + 1);
+        } else {
+          this.#waiting.push(plus);
+          this.#waitingAt.push(level + 1, offset + 2);
+        }
+      }
       const start = this.#starts[level]!;
       const end = this.#starts[level + 1]! - 1;
       const child = findLiteral(branch, offset, this.#hashes[level]!, this.#topic, start, end);
       if (child === null) return;
       offset += end - start + 1;
       if (child instanceof FilterEntry) {
-        if (this.#matchesRest(child.filter, offset, level + 1)) this.#visitor!.visit(child);
+        this.#visitIfRestMatches(child, offset, level + 1);
         return;
       }
       branch = child;
@@ -116,12 +132,8 @@ export class TopicTree {
     }
   }
 
-  #goOn(child: Child, level: number, offset: number): void {
-    if (child instanceof FilterEntry) {
-      if (this.#matchesRest(child.filter, offset, level)) this.#visitor!.visit(child);
-    } else {
-      this.#walk(child, level, offset, true);
-    }
+  #visitIfRestMatches(entry: FilterEntry, offset: number, level: number): void {
+    if (this.#matchesRest(entry.filter, offset, level)) this.#visitor!.visit(entry);
   }
 
   /** Whether the levels of the filter from `offset` on match those of the topic from `level` on. */
@@ -174,21 +186,24 @@ export class TopicTree {
   /** Takes out a subscription that was added, its entry if nobody else has it, and the branches that part nothing then. */
   remove(topicFilter: string, subscription: Subscription): void {
     const bytes = encodeUtf8(topicFilter);
-    this.#removeBelow(this.root, bytes, 0, subscription);
-  }
-
-  #removeBelow(branch: Branch, bytes: Uint8Array, start: number, subscription: Subscription): void {
-    const child = start > bytes.length ? branch.own! : this.#child(branch, bytes, start)!;
-    if (child instanceof FilterEntry) {
-      child.remove(subscription);
-      if (child.isEmpty) removeEntry(branch, child);
-      return;
+    const above: Branch[] = [];
+    let branch = this.root;
+    let child = this.#child(branch, bytes, 0)!;
+    for (let start = levelEnd(bytes, 0) + 1; child instanceof Branch; start = levelEnd(bytes, start) + 1) {
+      above.push(branch);
+      branch = child;
+      child = start > bytes.length ? branch.own! : this.#child(branch, bytes, start)!;
     }
-    this.#removeBelow(child, bytes, levelEnd(bytes, start) + 1, subscription);
-    const last = lastEntry(child);
-    if (last === null) return;
-    last.hash = child.hash;
-    replaceChild(branch, child, last);
+    child.remove(subscription);
+    if (!child.isEmpty) return;
+    removeEntry(branch, child);
+    for (let parent = above.pop(); parent !== undefined; parent = above.pop()) {
+      const last = lastEntry(branch);
+      if (last === null) return;
+      last.hash = branch.hash;
+      replaceChild(parent, branch, last);
+      branch = parent;
+    }
   }
 
   /** Puts a branch in the place of `entry`, for a filter that shares its level at `start` and parts behind it. */
