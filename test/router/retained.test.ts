@@ -2,8 +2,10 @@
  * The store of retained messages, against a map and a naive matcher: what a search finds while the store stays as it is, what it
  * must and must not find while it changes, and what the store says it weighs.
  */
+import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
-import { type RetainedEntry, RetainedStore, type RetainedWalk } from "../../src/core/router/retained.ts";
+import { RetainedStore, type RetainedWalk } from "../../src/core/router/retained.ts";
+import type { RetainedEntry } from "../../src/core/router/retained-entry.ts";
 import { Random } from "../fuzz/random.ts";
 import { ownedMessage } from "../support/owned-message.ts";
 import { naiveMatch } from "../support/topic-model.ts";
@@ -161,4 +163,27 @@ describe("order of storing", () => {
     const rest = search(walk);
     expect(namesOf(rest.filter(({ sequence }) => sequence <= sequenceMax))).toEqual(["a/2"]);
   });
+});
+
+test("a long Topic Name that has gone is not kept by the names that share a level with it", () => {
+  const store = new RetainedStore();
+  const count = 200;
+  const bytesEach = 60_000;
+  const long = "x".repeat(bytesEach);
+  /** So long that a part of a string is worth a reference. */
+  const level = (at: number): string => `a level that is not short, number ${at}`;
+  Bun.gc(true);
+  const before = heapStats().heapSize;
+  for (let at = 0; at < count; at++) {
+    // As the first of its level, as the second, and as the one whose next level makes a node.
+    const gone = [`${level(at)}/${long}`, `${level(at)}/b/${level(at)}/${long}`, `${long}/${level(at)}`];
+    for (const topicName of [gone[0]!, `${level(at)}/a`, gone[1]!, `${level(at)}/b/${level(at)}/a`, gone[2]!]) {
+      store.set(ownedMessage(topicName, "x"));
+    }
+    store.set(ownedMessage(`${at}/${level(at)}`, "x"));
+    for (const topicName of gone) store.delete(topicName);
+  }
+  Bun.gc(true);
+  expect(store.count).toBe(3 * count);
+  expect(heapStats().heapSize - before).toBeLessThan((count * bytesEach) / 4);
 });

@@ -2,7 +2,7 @@
 import { ReasonCode } from "../codec/reason-code.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import type { Deadline } from "../deadlines.ts";
-import type { RetainedEntry } from "../router/retained.ts";
+import type { RetainedEntry } from "../router/retained-entry.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerState } from "../state.ts";
 import { disconnect, refuse } from "./answer.ts";

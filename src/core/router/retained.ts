@@ -6,29 +6,11 @@
  * counts is a message's weight, its nodes included. A message that expires is taken out by its deadline.
  */
 import type { ApplicationMessage } from "../application-message.ts";
-import { Deadline } from "../deadlines.ts";
+import { RetainedEntry } from "./retained-entry.ts";
+import { addToTree, RetainedNode, removeFromTree, TreeWalk } from "./retained-tree.ts";
 
 /** What a level of a Topic Name costs in memory, roughly: a node, its place in the parent, its name. */
 const LEVEL_BYTES = 200;
-
-class RetainedNode {
-  children: Map<string, RetainedNode> | null = null;
-  entry: RetainedEntry | null = null;
-}
-
-/** One retained message and when it expires. */
-export class RetainedEntry {
-  message: ApplicationMessage;
-  /** Order of storing: higher is later. */
-  sequence = 0;
-  weightBytes = 0;
-  readonly deadline: Deadline<RetainedEntry>;
-
-  constructor(message: ApplicationMessage) {
-    this.message = message;
-    this.deadline = new Deadline<RetainedEntry>("retained", this);
-  }
-}
 
 function weightOf(message: ApplicationMessage): number {
   let levels = 1;
@@ -72,17 +54,7 @@ export class RetainedStore {
   #add(topicName: string, message: ApplicationMessage): RetainedEntry {
     const entry = new RetainedEntry(message);
     this.#byName.set(topicName, entry);
-    let node = this.#root;
-    for (const level of topicName.split("/")) {
-      const children = (node.children ??= new Map());
-      let child = children.get(level);
-      if (child === undefined) {
-        child = new RetainedNode();
-        children.set(level, child);
-      }
-      node = child;
-    }
-    node.entry = entry;
+    addToTree(this.#root, entry, topicName.split("/"));
     return entry;
   }
 
@@ -91,17 +63,7 @@ export class RetainedStore {
     if (entry === undefined) return undefined;
     this.#byName.delete(topicName);
     this.bytes -= entry.weightBytes;
-    const path: RetainedNode[] = [this.#root];
-    const levels = topicName.split("/");
-    for (const level of levels) path.push(path[path.length - 1]!.children!.get(level)!);
-    path[path.length - 1]!.entry = null;
-    for (let at = levels.length; at > 0; at--) {
-      const node = path[at]!;
-      if (node.entry !== null || node.children !== null) break;
-      const parent = path[at - 1]!;
-      parent.children!.delete(levels[at - 1]!);
-      if (parent.children!.size === 0) parent.children = null;
-    }
+    removeFromTree(this.#root, topicName.split("/"));
     return entry;
   }
 
@@ -111,70 +73,17 @@ export class RetainedStore {
   }
 }
 
-/** A node that is being looked at: with `children` once they are being gone through. */
-interface Step {
-  readonly node: RetainedNode;
-  /** Level of the filter that the node's children are compared with. */
-  readonly at: number;
-  /** Under a "#": everything matches. */
-  readonly all: boolean;
-  children: Iterator<[string, RetainedNode]> | null;
-}
-
 /** A search in progress; the store may change between its steps. */
 export class RetainedWalk {
-  readonly #root: RetainedNode;
-  readonly #levels: readonly string[];
-  readonly #steps: Step[];
+  readonly #tree: TreeWalk;
 
   constructor(root: RetainedNode, levels: readonly string[]) {
-    this.#root = root;
-    this.#levels = levels;
-    this.#steps = [{ node: root, at: 0, all: false, children: null }];
+    this.#tree = new TreeWalk(root, levels);
   }
 
-  /** Looks at one more node: its message if that matches, `null` if there is none, `undefined` at the end. */
+  /** Looks at one more place: the message there if it matches, `null` if none does, `undefined` at the end. */
   next(): RetainedEntry | null | undefined {
-    const step = this.#steps[this.#steps.length - 1];
-    if (step === undefined) return undefined;
-    if (step.children !== null) return this.#nextChild(step, step.children);
-    const { node, at, all } = step;
-    const level = this.#levels[at];
-    if (all || level === "#") {
-      // "#" matches its parent level too, so this node counts.
-      this.#goThrough(step, at, true);
-      return node.entry;
-    }
-    if (level === undefined) {
-      this.#steps.pop();
-      return node.entry;
-    }
-    if (level === "+") {
-      this.#goThrough(step, at + 1, false);
-      return null;
-    }
-    this.#steps.pop();
-    const child = node.children?.get(level);
-    if (child !== undefined) this.#steps.push({ node: child, at: at + 1, all: false, children: null });
-    return null;
-  }
-
-  #goThrough(step: Step, at: number, all: boolean): void {
-    this.#steps.pop();
-    const { children } = step.node;
-    if (children !== null) this.#steps.push({ node: step.node, at, all, children: children.entries() });
-  }
-
-  #nextChild(step: Step, children: Iterator<[string, RetainedNode]>): null {
-    const { done, value } = children.next();
-    if (done === true) {
-      this.#steps.pop();
-      return null;
-    }
-    const [name, node] = value as [string, RetainedNode];
-    // [MQTT-4.7.2-1]: a wildcard at the first level passes over topics of the server.
-    if (step.node === this.#root && name.startsWith("$")) return null;
-    this.#steps.push({ node, at: step.at, all: step.all, children: null });
-    return null;
+    const found = this.#tree.next();
+    return found instanceof RetainedNode ? found.entry : found;
   }
 }
