@@ -57,6 +57,7 @@ function revokeSubscriptions(state: BrokerState, session: Session): void {
     } else if (granted !== qos) {
       subscription.qos = granted;
       state.router.touch();
+      state.journal.subscription(subscription);
     }
   }
 }
