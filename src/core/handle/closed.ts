@@ -146,6 +146,13 @@ function successor(state: BrokerState, delivery: Delivery, session: Session, end
   return member !== null && state.outbound.hasRoom(member, message) ? member : null;
 }
 
-function handOn(state: BrokerState, { message }: Delivery, member: Subscription): void {
-  state.outbound.deliver(member, message, message.retain && member.retainAsPublished, state.nowMs);
+function handOn({ journal, outbound, nowMs }: BrokerState, { message }: Delivery, member: Subscription): void {
+  const { isFull } = journal;
+  // What the store has already takes no more room in another place.
+  journal.isFull = false;
+  try {
+    outbound.deliver(member, message, message.retain && member.retainAsPublished, nowMs);
+  } finally {
+    journal.isFull = isFull;
+  }
 }

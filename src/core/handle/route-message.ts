@@ -52,7 +52,8 @@ export function routeMessage(
 /** Whether a message could be acknowledged only once the store has it: somebody who may be away is to get it, or anybody later. */
 export function mustBeStored(state: BrokerState, topic: Topic, message: ApplicationMessage): boolean {
   if (message.qos === 0) return false;
-  if (message.retain) return true;
+  // One that takes a retained message away makes room.
+  if (message.retain && message.payloadBytes > 0) return true;
   const { receivers, groups } = state.router.routeOf(topic);
   const isKept = ({ session, qos }: Receiver): boolean => session.storeNumber !== 0 && qos > 0;
   return receivers.some(isKept) || groups.some(({ members }) => members.some(isKept));
