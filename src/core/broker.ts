@@ -21,7 +21,7 @@ import { handleAuth } from "./handle/auth.ts";
 import { endConnection } from "./handle/closed.ts";
 import { handleConnect } from "./handle/connect.ts";
 import { handleDisconnect } from "./handle/disconnect.ts";
-import { handleDue } from "./handle/due.ts";
+import { handleAllDue } from "./handle/due.ts";
 import { failConnection, reportBug } from "./handle/failure.ts";
 import { admitNewcomer } from "./handle/newcomer.ts";
 import { handlePingreq } from "./handle/pingreq.ts";
@@ -220,13 +220,7 @@ export class Broker {
     const state = this.#state;
     state.nowMs = nowMs;
     for (const session of state.outbound.takeUnfinished()) this.#pump(session);
-    for (let due = state.deadlines.popDue(nowMs); due !== undefined; due = state.deadlines.popDue(nowMs)) {
-      try {
-        handleDue(state, due);
-      } catch (error) {
-        state.ports.log.write("error", "bug", { where: due.kind, error: String(error) });
-      }
-    }
+    handleAllDue(state);
   }
 
   /** Ends a turn: every connection is written to once. Answers when `tick` is next needed; Infinity: not at all. */

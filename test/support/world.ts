@@ -88,7 +88,6 @@ export class World {
     if (this.store !== undefined) {
       const restoration = this.broker.restore();
       restoration.finish(this.store.engine.load(restoration.sink), this.nowMs);
-      this.broker.tick(this.nowMs);
       this.settle();
     }
   }

@@ -9,7 +9,18 @@ import { disconnect, refuse } from "./answer.ts";
 import { endSession, publishWill } from "./closed.ts";
 import { publishStatistics } from "./sys.ts";
 
-export function handleDue(state: BrokerState, deadline: Deadline): void {
+/** Does everything that is due. */
+export function handleAllDue(state: BrokerState): void {
+  for (let due = state.deadlines.popDue(state.nowMs); due !== undefined; due = state.deadlines.popDue(state.nowMs)) {
+    try {
+      handleDue(state, due);
+    } catch (error) {
+      state.ports.log.write("error", "bug", { where: due.kind, error: String(error) });
+    }
+  }
+}
+
+function handleDue(state: BrokerState, deadline: Deadline): void {
   switch (deadline.kind) {
     case "connection":
       return connectionDue(state, deadline.target as Connection);

@@ -25,6 +25,7 @@ import {
 } from "../store/store-record.ts";
 import { ownerOf } from "./accept.ts";
 import { endSession } from "./closed.ts";
+import { handleAllDue } from "./due.ts";
 import { NO_RIGHTS, NOBODY } from "./revoke.ts";
 import { publishStatistics } from "./sys.ts";
 
@@ -76,9 +77,8 @@ export class Restoration {
         const session = this.#byNumber.get(row.sessionNumber);
         if (session === undefined) return;
         const delivery = state.outbound.tails.delivery(session, row, message);
-        session.inflight.restore(delivery, row.packetId);
         state.journal.passed(row.sequence);
-        session.queuedBytes += delivery.message.sizeBytes;
+        if (session.inflight.restore(delivery, row.packetId)) session.queuedBytes += delivery.message.sizeBytes;
       },
       queueTail: (row) => this.#tail(row),
       inboundPut: (sessionNumber, packetId) => {
@@ -105,15 +105,18 @@ export class Restoration {
   }
 
   /** Everything was given: clients that were connected have left now. */
-  finish({ sessionNumberMax, messageNumberMax }: StoreLoad, nowMs: number): void {
+  finish({ brokerMs, sessionNumberMax, messageNumberMax }: StoreLoad, nowMs: number): void {
     const state = this.#state;
     const { journal } = state;
     state.nowMs = nowMs;
     state.startedAtMs = nowMs;
     journal.lastSessionNumber = sessionNumberMax;
     journal.passed(messageNumberMax);
+    journal.passedUntil(brokerMs);
     for (const [session, dueAtMs] of this.#willsDue) if (dueAtMs !== NO_TIME) this.#willAt(session, dueAtMs);
     for (const session of this.#connected) this.#leave(session);
+    // Before the first client is let in: what has expired meanwhile is nobody's any more.
+    handleAllDue(state);
     if (state.config.sysIntervalMs > 0) publishStatistics(state);
   }
 

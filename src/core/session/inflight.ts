@@ -72,9 +72,12 @@ export class Inflight {
     this.count++;
   }
 
-  /** Puts a delivery back under the identifier it was sent with, as a store has kept it; in the order of the calls. */
-  restore(delivery: Delivery, packetId: number): void {
-    if (packetId === 0 || this.get(packetId) !== null) return;
+  /**
+   * Puts a delivery back under the identifier it was sent with, as a store has kept it; in the order of the calls. Answers false
+   * where that is another one's.
+   */
+  restore(delivery: Delivery, packetId: number): boolean {
+    if (packetId === 0 || this.get(packetId) !== null) return false;
     let slots = (this.#slots ??= new Array<Delivery | null>(SLOTS_FIRST).fill(null));
     while ((this.count + 1) * 2 > slots.length || slots[packetId & (slots.length - 1)] !== null) {
       slots = this.#grow(slots);
@@ -84,6 +87,7 @@ export class Inflight {
     delivery.sequence = ++this.#sequence;
     this.#nextPacketId = packetId === 65_535 ? 1 : packetId + 1;
     this.count++;
+    return true;
   }
 
   get(packetId: number): Delivery | null {

@@ -94,6 +94,11 @@ export class Journal {
     this.#lastNumber = Math.max(this.#lastNumber, number);
   }
 
+  /** Numbers that were given by then are taken, known or not. */
+  passedUntil(nowMs: number): void {
+    this.passed((Math.floor(nowMs) + 1) * NUMBERS_PER_MS);
+  }
+
   /** Somebody waits for this turn's records, and for no less than this. */
   demand(durability: Durability): void {
     this.#isAwaited = true;
