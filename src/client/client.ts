@@ -1,0 +1,52 @@
+/**
+ * `rqtt/client`: an MQTT 5.0 and 3.1.1 client for pages and programs. See README.md beside it.
+ *
+ *   const client = await connect("wss://broker.example/mqtt", { token });
+ *   for await (const message of await client.subscribe("a/+", { qos: 1 })) console.log(message.text());
+ */
+import { Authentication } from "./authentication.ts";
+import { assemble, type BasicClient } from "./basic-client.ts";
+import type { ClientOptions, Payload, PublishOptions } from "./client-options.ts";
+import { qos2 } from "./qos2.ts";
+import { Requests } from "./requests.ts";
+import type { Message } from "./subscription.ts";
+import { topicAliases } from "./topic-alias.ts";
+import type { Transport } from "./transport.ts";
+
+export type { BasicClient } from "./basic-client.ts";
+export type {
+  ClientOptions,
+  ClientState,
+  CloseOptions,
+  Payload,
+  Published,
+  PublishOptions,
+  SubscribeOptions,
+  WillOptions,
+} from "./client-options.ts";
+export { ABORTED, CLOSED, DEADLINE, LOST, MqttError } from "./mqtt-error.ts";
+export type { Message, Subscription } from "./subscription.ts";
+export type { Transport, Wire, WireEvents } from "./transport.ts";
+
+export interface Client extends BasicClient {
+  /** Publishes with a Response Topic and Correlation Data; resolves with the message that answers. */
+  request(topic: string, payload: Payload, options?: PublishOptions): Promise<Message>;
+  /** Sends a fresh token within the session, before its time; resolves when the server has taken it. */
+  renew(): Promise<void>;
+}
+
+/** Resolves when the server has accepted; rejects with its reason code, or whatever else went wrong the first time. */
+export async function connect(target: string | URL | Transport, options: ClientOptions = {}): Promise<Client> {
+  const { engine, outbound, inbound, client } = assemble(target, options);
+  qos2(engine, outbound, inbound);
+  topicAliases(engine, outbound);
+  const authentication = new Authentication(engine);
+  const requests = new Requests(engine, outbound, inbound);
+  engine.parts.push(authentication, requests);
+  await engine.start();
+  return Object.assign(client, {
+    request: (topic: string, payload: Payload, requestOptions?: PublishOptions) =>
+      requests.request(topic, payload, requestOptions),
+    renew: () => authentication.renew(),
+  });
+}

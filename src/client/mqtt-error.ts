@@ -1,0 +1,37 @@
+/**
+ * The one error of the client: what went wrong with which packet, and whether trying again makes sense.
+ *
+ * `code` is a reason code of MQTT 5.0 section 2.4 where there is one (a server's, or the one that a misbehaving server was
+ * sent), and below zero for what the protocol has no code for.
+ */
+
+/** The caller's AbortSignal; its reason is the `cause`. */
+export const ABORTED = -1;
+/** No answer in time. */
+export const DEADLINE = -2;
+/** The client was closed. */
+export const CLOSED = -3;
+/** The connection, or with it the session, is lost. */
+export const LOST = -4;
+
+/** Unspecified, implementation, unavailable, busy, shutting down, keep alive, receive maximum, rate, quota, administrative, rate, connect time. */
+const RETRIABLE = [DEADLINE, LOST, 0x80, 0x83, 0x88, 0x89, 0x8b, 0x8d, 0x93, 0x96, 0x97, 0x98, 0x9f, 0xa0];
+
+export class MqttError extends Error {
+  readonly code: number;
+  /** The kind of packet it is about: `connect`, `publish`, `subscribe`, `unsubscribe`, `auth`, `disconnect`, or what the server sent wrongly. */
+  readonly packet: string;
+  /** The server's own words, or what was found wrong. */
+  readonly reasonString: string;
+  /** Whether the same may succeed later, unchanged. */
+  readonly retriable: boolean;
+
+  constructor(code: number, packet: string, reasonString = "", cause?: unknown) {
+    super(`${packet} ${code < 0 ? code : `0x${code.toString(16)}`} ${reasonString}`, { cause });
+    this.name = "MqttError";
+    this.code = code;
+    this.packet = packet;
+    this.reasonString = reasonString;
+    this.retriable = RETRIABLE.includes(code);
+  }
+}

@@ -1,0 +1,17 @@
+/** MQTT over the platform's WebSocket (MQTT 5.0 section 6): binary messages, subprotocol `mqtt`. */
+import type { Transport } from "./transport.ts";
+
+export function webSocket(url: string | URL): Transport {
+  return ({ opened, received, closed }) => {
+    const socket = new WebSocket(url, "mqtt");
+    socket.binaryType = "arraybuffer";
+    socket.onopen = opened;
+    // A text message is none of MQTT's [MQTT-6.0.0-1]: it closes the connection.
+    socket.onmessage = ({ data }) => (data instanceof ArrayBuffer ? received(new Uint8Array(data)) : socket.close());
+    socket.onclose = ({ code, reason }) => closed(`WebSocket closed: ${code} ${reason}`);
+    return {
+      send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),
+      close: () => socket.close(),
+    };
+  };
+}
