@@ -168,7 +168,9 @@ export class Inbound implements Part {
       this.#route(packet);
       return;
     }
-    if (this.unacknowledged >= (this.#engine.options.receiveMaximum ?? 64)) {
+    const { options, level } = this.#engine;
+    // MQTT 3.1.1 has no way to announce it.
+    if (level === 5 && this.unacknowledged >= (options.receiveMaximum ?? 64)) {
       throw new PeerError(0x93, "MQTT-3.3.4-9", `more than ${this.unacknowledged} messages without an acknowledgement`);
     }
     this.unacknowledged++;

@@ -27,6 +27,9 @@ export interface Outgoing {
 
 const SUCCESS: Published = { reasonCode: 0, properties: {} };
 
+/** MQTT 3.1.1 servers do not say how many they take at once; some take no more. */
+const UNANNOUNCED_RECEIVE_MAXIMUM = 20;
+
 /** QoS 1 and 2 count against the server's Receive Maximum. */
 const counts = ({ awaits }: Outgoing): boolean => awaits > 0 && awaits < PacketType.SUBSCRIBE;
 
@@ -114,7 +117,8 @@ export class Outbound implements Part {
   }
 
   online(sessionPresent: boolean): void {
-    this.#quota = this.#engine.properties.receiveMaximum ?? 65_535;
+    const { properties, level } = this.#engine;
+    this.#quota = properties.receiveMaximum ?? (level === 5 ? 65_535 : UNANNOUNCED_RECEIVE_MAXIMUM);
     for (const [packetId, item] of this.#pending) {
       const { operation, awaits } = item;
       if (!sessionPresent && awaits === PacketType.PUBCOMP) operation.resolve(SUCCESS);

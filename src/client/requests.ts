@@ -31,7 +31,7 @@ export class Requests implements Part {
       const responseTopic = await (this.#responseTopic ??= this.#listen());
       if (response.done) return;
       const properties = { ...options.properties, responseTopic, correlationData: new TextEncoder().encode(key) };
-      const { reasonCode } = await this.#outbound.publish(topic, payload, { ...options, properties });
+      const { reasonCode } = await this.#outbound.publish(topic, payload, { qos: 1, ...options, properties });
       if (reasonCode === NO_MATCHING_SUBSCRIBERS)
         throw new MqttError(reasonCode, "publish", "nobody is subscribed to it");
     };

@@ -73,7 +73,7 @@ function cleanEnvironment(): Record<string, string | undefined> {
 }
 
 /** Debian's mosquitto with the same two listeners, everything in memory. */
-async function startMosquitto(): Promise<BrokerProcess> {
+export async function startMosquitto(): Promise<BrokerProcess> {
   const folder = await mkdtemp(join(tmpdir(), "rqtt-test-"));
   const [tcpPort, wsPort] = await freePorts();
   const configFile = join(folder, "mosquitto.conf");
