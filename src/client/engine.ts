@@ -211,7 +211,7 @@ export class Engine {
         // Before CONNACK there is AUTH and goodbye, after it no other.
         const early = type === PacketType.CONNACK || (type === PacketType.AUTH && this.state !== "online");
         if (!handle || (early === (this.state === "online") && type < PacketType.DISCONNECT)) {
-          throw protocolError("4.13", `unexpected ${packet}`);
+          throw new PeerError(type ? 0x82 : 0x81, "4.13", `unexpected ${packet}`);
         }
         handle(this.#reader, first & 15);
       }
