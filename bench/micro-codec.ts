@@ -5,15 +5,14 @@ import { Framer } from "../src/core/codec/framer.ts";
 import { encodePacket, type ProtocolLevel, type QoS } from "../src/core/codec/packet.ts";
 import type { Properties } from "../src/core/codec/property.ts";
 import { writePuback } from "../src/core/codec/puback.ts";
+import { decodePublish, publishFirstByte } from "../src/core/codec/publish.ts";
 import {
-  decodePublish,
   decodePublishView,
   type HopProperties,
   type PublishParts,
   PublishView,
-  publishFirstByte,
   writePublish,
-} from "../src/core/codec/publish.ts";
+} from "../src/core/codec/publish-view.ts";
 import { Reader } from "../src/core/codec/reader.ts";
 import { encodeUtf8 } from "../src/core/codec/utf8.ts";
 import { Writer } from "../src/core/codec/writer.ts";

@@ -101,7 +101,8 @@ function ladderComplaints(file: SourceText): string[] {
 }
 
 const RUNTIME = /(?<![\w$.])(?:Bun|process|Buffer|require|__dirname|__filename)(?![\w$])(?!\s*:)/gu;
-const MAY_NAME_BUN = /^(?:src\/(?:bun|commands|plugin-testing)\/.*|src\/client\/tcp\.ts|src\/main\.ts|src\/config\.ts)$/u;
+const MAY_NAME_BUN =
+  /^(?:src\/(?:bun|commands|plugin-testing)\/.*|src\/client\/tcp\.ts|src\/main\.ts|src\/config\.ts)$/u;
 const MAY_IMPORT_NODE = /^(?:src\/(?:bun|commands|plugin-testing)\/.*|src\/main\.ts|plugins\/.*)$/u;
 
 function runtimeComplaints(file: SourceText): string[] {

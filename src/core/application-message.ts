@@ -6,7 +6,7 @@
  */
 
 import type { QoS } from "./codec/packet.ts";
-import type { PublishParts } from "./codec/publish.ts";
+import type { PublishParts } from "./codec/publish-view.ts";
 
 /** A Topic Name as bytes and, decoded when first asked for, as text. */
 export interface TopicName {

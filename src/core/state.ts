@@ -5,7 +5,7 @@
  * nothing outside src/core does.
  */
 import { ApplicationMessage } from "./application-message.ts";
-import { PublishView } from "./codec/publish.ts";
+import { PublishView } from "./codec/publish-view.ts";
 import { Reader } from "./codec/reader.ts";
 import type { Connection } from "./connection/connection.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";

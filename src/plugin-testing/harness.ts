@@ -16,8 +16,8 @@
  */
 import { judgementOf } from "../bun/recheck.ts";
 import { Broker } from "../core/broker.ts";
-import { returnCodeOf } from "../core/codec/connack.ts";
 import type { Packet, QoS } from "../core/codec/packet.ts";
+import { returnCodeOf } from "../core/codec/return-code.ts";
 import type {
   AuthPlugin,
   ConnectRequest,

@@ -5,7 +5,8 @@ import { PACKET_TYPE_NAMES, PacketType } from "../../src/core/codec/packet-type.
 import { PeerError } from "../../src/core/codec/peer-error.ts";
 import { writePuback } from "../../src/core/codec/puback.ts";
 import { writePubcomp } from "../../src/core/codec/pubcomp.ts";
-import { publishFirstByte, writePublish } from "../../src/core/codec/publish.ts";
+import { publishFirstByte } from "../../src/core/codec/publish.ts";
+import { writePublish } from "../../src/core/codec/publish-view.ts";
 import { writePubrec } from "../../src/core/codec/pubrec.ts";
 import { writePubrel } from "../../src/core/codec/pubrel.ts";
 import { Writer } from "../../src/core/codec/writer.ts";

@@ -9,7 +9,7 @@ import {
   WILL_PROPERTIES,
 } from "../../src/core/codec/property.ts";
 import type { Publish } from "../../src/core/codec/publish.ts";
-import { REASON_CODES } from "../../src/core/codec/reason-code.ts";
+import { REASON_CODES } from "../../src/core/codec/reason-code-name.ts";
 
 type Of<T extends Packet["type"]> = Extract<Packet, { type: T }>;
 

@@ -1,8 +1,9 @@
 /** The reason codes against the table of MQTT 5.0 section 2.4, typed in here on its own, and the lists of each packet. */
 import { describe, expect, test } from "bun:test";
-import { returnCodeOf } from "../../src/core/codec/connack.ts";
 import { PACKET_TYPE_NAMES, PacketType } from "../../src/core/codec/packet-type.ts";
-import { isReasonCodeOf, REASON_CODES, ReasonCode, reasonCodeName } from "../../src/core/codec/reason-code.ts";
+import { isReasonCodeOf, ReasonCode } from "../../src/core/codec/reason-code.ts";
+import { REASON_CODES, reasonCodeName } from "../../src/core/codec/reason-code-name.ts";
+import { returnCodeOf } from "../../src/core/codec/return-code.ts";
 
 /** Section 2.4, in its order: code, name, packets. Success, Normal disconnection and Granted QoS 0 share a code. */
 const SECTION_2_4 = `

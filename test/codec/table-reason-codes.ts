@@ -5,7 +5,7 @@
  * That the reason code table itself is right is the subject of reason-code.test.ts.
  */
 import type { Packet } from "../../src/core/codec/packet.ts";
-import { REASON_CODES } from "../../src/core/codec/reason-code.ts";
+import { REASON_CODES } from "../../src/core/codec/reason-code-name.ts";
 import { framed, hex, type PacketRow, packetRows, type RefusedRow, refusedRows } from "./packet-row.ts";
 
 interface Carrier {

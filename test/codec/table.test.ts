@@ -5,7 +5,7 @@ import { PacketType } from "../../src/core/codec/packet-type.ts";
 import { PeerError } from "../../src/core/codec/peer-error.ts";
 import { PROPERTIES, type Properties, WILL_PROPERTIES } from "../../src/core/codec/property.ts";
 import { Reader } from "../../src/core/codec/reader.ts";
-import { REASON_CODES } from "../../src/core/codec/reason-code.ts";
+import { REASON_CODES } from "../../src/core/codec/reason-code-name.ts";
 import { Writer } from "../../src/core/codec/writer.ts";
 import { decodeBytes, decodeOutcome, encodeBytes } from "./one-packet.ts";
 import { concatenate, framed, hex } from "./packet-row.ts";

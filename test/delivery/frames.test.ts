@@ -1,6 +1,7 @@
 /** PUBLISH encoded once per layout and copied: byte for byte what encoding it for each receiver gives. */
 import { expect, test } from "bun:test";
-import { type HopProperties, publishFirstByte, writePublish } from "../../src/core/codec/publish.ts";
+import { publishFirstByte } from "../../src/core/codec/publish.ts";
+import { type HopProperties, writePublish } from "../../src/core/codec/publish-view.ts";
 import { Writer } from "../../src/core/codec/writer.ts";
 import { Frames } from "../../src/core/delivery/frames.ts";
 import { Random } from "../fuzz/random.ts";

@@ -6,7 +6,7 @@ import { Framer } from "../../src/core/codec/framer.ts";
 import { decodePacket, type Packet, type ProtocolLevel } from "../../src/core/codec/packet.ts";
 import { PacketType } from "../../src/core/codec/packet-type.ts";
 import { PeerError } from "../../src/core/codec/peer-error.ts";
-import { copyEndToEndProperties, decodePublishView, PublishView } from "../../src/core/codec/publish.ts";
+import { copyEndToEndProperties, decodePublishView, PublishView } from "../../src/core/codec/publish-view.ts";
 import { Reader } from "../../src/core/codec/reader.ts";
 import { decodeBytes, encodeBytes } from "../codec/one-packet.ts";
 import { concatenate } from "../codec/packet-row.ts";

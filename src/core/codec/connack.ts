@@ -1,13 +1,11 @@
-/**
- * CONNACK (MQTT 5.0 section 3.2), and the translation of its reason codes into the return codes of MQTT 3.1.1.
- */
+/** CONNACK (MQTT 5.0 section 3.2): the server's answer to CONNECT. Return codes are in return-code.ts. */
 import { checkFlags } from "./fixed-header.ts";
 import type { ProtocolLevel } from "./packet.ts";
 import { PacketType } from "./packet-type.ts";
 import { malformed, protocolError } from "./peer-error.ts";
 import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf, ReasonCode } from "./reason-code.ts";
+import { isReasonCodeOf } from "./reason-code.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Connack {
@@ -42,22 +40,4 @@ export function encodeConnack(writer: Writer, packet: Connack, level: ProtocolLe
   writer.u8(packet.reasonCode);
   if (level === 5) encodeProperties(writer, packet.properties);
   writer.finish(mark);
-}
-
-/** Return codes of MQTT 3.1.1 section 3.2.2.3. */
-const RETURN_CODES: readonly (readonly [reasonCode: number, returnCode: number])[] = [
-  [ReasonCode.Success, 0],
-  [ReasonCode.UnsupportedProtocolVersion, 1],
-  [ReasonCode.ClientIdentifierNotValid, 2],
-  [ReasonCode.ServerUnavailable, 3],
-  [ReasonCode.ServerBusy, 3],
-  [ReasonCode.BadUserNameOrPassword, 4],
-  [ReasonCode.NotAuthorized, 5],
-  [ReasonCode.BadAuthenticationMethod, 5],
-  [ReasonCode.Banned, 5],
-];
-
-/** The return code that says it to a 3.1 or 3.1.1 client; `undefined`: close without CONNACK [MQTT311-3.2.2-6]. */
-export function returnCodeOf(reasonCode: number): number | undefined {
-  return RETURN_CODES.find(([code]) => code === reasonCode)?.[1];
 }

@@ -5,7 +5,7 @@
  * Views it hands out (`binary`) share the memory of `bytes`.
  */
 import { malformed, PeerError } from "./peer-error.ts";
-import { checkUtf8, decodeUtf8 } from "./utf8.ts";
+import { decodeUtf8 } from "./utf8.ts";
 
 export class Reader {
   bytes: Uint8Array;
@@ -77,14 +77,6 @@ export class Reader {
     const start = this.offset;
     this.offset += length;
     return decodeUtf8(this.bytes, start, this.offset);
-  }
-
-  /** Passes over a UTF-8 Encoded String after checking it. */
-  skipString(): void {
-    const length = this.u16();
-    this.#need(length);
-    checkUtf8(this.bytes, this.offset, this.offset + length);
-    this.offset += length;
   }
 
   /** Binary Data: a view, not a copy. */

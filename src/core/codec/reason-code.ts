@@ -1,5 +1,6 @@
 /**
- * Every reason code of MQTT 5.0 section 2.4, with the packets that may carry it. One table; names are the specification's.
+ * Every reason code of MQTT 5.0 section 2.4, with the packets that may carry it. Their names for people are in
+ * reason-code-name.ts.
  */
 import { PacketType } from "./packet-type.ts";
 
@@ -49,13 +50,6 @@ export const ReasonCode = {
   WildcardSubscriptionsNotSupported: 0xa2,
 } as const;
 
-export interface ReasonCodeDefinition {
-  readonly code: number;
-  readonly name: string;
-  /** Packet types that may carry it, one bit each: 1 << PacketType. */
-  readonly packets: number;
-}
-
 const CONNACK = 1 << PacketType.CONNACK;
 const PUBACK = 1 << PacketType.PUBACK;
 const PUBREC = 1 << PacketType.PUBREC;
@@ -67,72 +61,59 @@ const DISCONNECT = 1 << PacketType.DISCONNECT;
 const AUTH = 1 << PacketType.AUTH;
 const PUBLISHED = PUBACK | PUBREC;
 
-const DEFINITIONS: readonly (readonly [code: number, name: string, packets: number])[] = [
-  [0x00, "Success", CONNACK | PUBLISHED | PUBREL | PUBCOMP | SUBACK | UNSUBACK | DISCONNECT | AUTH],
-  [0x01, "Granted QoS 1", SUBACK],
-  [0x02, "Granted QoS 2", SUBACK],
-  [0x04, "Disconnect with Will Message", DISCONNECT],
-  [0x10, "No matching subscribers", PUBLISHED],
-  [0x11, "No subscription existed", UNSUBACK],
-  [0x18, "Continue authentication", AUTH],
-  [0x19, "Re-authenticate", AUTH],
-  [0x80, "Unspecified error", CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT],
-  [0x81, "Malformed Packet", CONNACK | DISCONNECT],
-  [0x82, "Protocol Error", CONNACK | DISCONNECT],
-  [0x83, "Implementation specific error", CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT],
-  [0x84, "Unsupported Protocol Version", CONNACK],
-  [0x85, "Client Identifier not valid", CONNACK],
-  [0x86, "Bad User Name or Password", CONNACK],
-  [0x87, "Not authorized", CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT],
-  [0x88, "Server unavailable", CONNACK],
-  [0x89, "Server busy", CONNACK | DISCONNECT],
-  [0x8a, "Banned", CONNACK],
-  [0x8b, "Server shutting down", DISCONNECT],
-  [0x8c, "Bad authentication method", CONNACK | DISCONNECT],
-  [0x8d, "Keep Alive timeout", DISCONNECT],
-  [0x8e, "Session taken over", DISCONNECT],
-  [0x8f, "Topic Filter invalid", SUBACK | UNSUBACK | DISCONNECT],
-  [0x90, "Topic Name invalid", CONNACK | PUBLISHED | DISCONNECT],
-  [0x91, "Packet Identifier in use", PUBLISHED | SUBACK | UNSUBACK],
-  [0x92, "Packet Identifier not found", PUBREL | PUBCOMP],
-  [0x93, "Receive Maximum exceeded", DISCONNECT],
-  [0x94, "Topic Alias invalid", DISCONNECT],
-  [0x95, "Packet too large", CONNACK | DISCONNECT],
-  [0x96, "Message rate too high", DISCONNECT],
-  [0x97, "Quota exceeded", CONNACK | PUBLISHED | SUBACK | DISCONNECT],
-  [0x98, "Administrative action", DISCONNECT],
-  [0x99, "Payload format invalid", CONNACK | PUBLISHED | DISCONNECT],
-  [0x9a, "Retain not supported", CONNACK | DISCONNECT],
-  [0x9b, "QoS not supported", CONNACK | DISCONNECT],
-  [0x9c, "Use another server", CONNACK | DISCONNECT],
-  [0x9d, "Server moved", CONNACK | DISCONNECT],
-  [0x9e, "Shared Subscriptions not supported", SUBACK | DISCONNECT],
-  [0x9f, "Connection rate exceeded", CONNACK | DISCONNECT],
-  [0xa0, "Maximum connect time", DISCONNECT],
-  [0xa1, "Subscription Identifiers not supported", SUBACK | DISCONNECT],
-  [0xa2, "Wildcard Subscriptions not supported", SUBACK | DISCONNECT],
-];
-
-/** The table, in ascending order of code. */
-export const REASON_CODES: readonly ReasonCodeDefinition[] = DEFINITIONS.map(([code, name, packets]) => ({
-  code,
-  name,
-  packets,
-}));
-
-const BY_CODE: readonly (ReasonCodeDefinition | undefined)[] = (() => {
-  const table: (ReasonCodeDefinition | undefined)[] = new Array(256).fill(undefined);
-  for (const definition of REASON_CODES) table[definition.code] = definition;
-  return table;
-})();
+/** Packet types that may carry each code, one bit each: 1 << PacketType. */
+const PACKETS: Readonly<Record<number, number>> = {
+  0: CONNACK | PUBLISHED | PUBREL | PUBCOMP | SUBACK | UNSUBACK | DISCONNECT | AUTH,
+  1: SUBACK,
+  2: SUBACK,
+  4: DISCONNECT,
+  16: PUBLISHED,
+  17: UNSUBACK,
+  24: AUTH,
+  25: AUTH,
+  128: CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT,
+  129: CONNACK | DISCONNECT,
+  130: CONNACK | DISCONNECT,
+  131: CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT,
+  132: CONNACK,
+  133: CONNACK,
+  134: CONNACK,
+  135: CONNACK | PUBLISHED | SUBACK | UNSUBACK | DISCONNECT,
+  136: CONNACK,
+  137: CONNACK | DISCONNECT,
+  138: CONNACK,
+  139: DISCONNECT,
+  140: CONNACK | DISCONNECT,
+  141: DISCONNECT,
+  142: DISCONNECT,
+  143: SUBACK | UNSUBACK | DISCONNECT,
+  144: CONNACK | PUBLISHED | DISCONNECT,
+  145: PUBLISHED | SUBACK | UNSUBACK,
+  146: PUBREL | PUBCOMP,
+  147: DISCONNECT,
+  148: DISCONNECT,
+  149: CONNACK | DISCONNECT,
+  150: DISCONNECT,
+  151: CONNACK | PUBLISHED | SUBACK | DISCONNECT,
+  152: DISCONNECT,
+  153: CONNACK | PUBLISHED | DISCONNECT,
+  154: CONNACK | DISCONNECT,
+  155: CONNACK | DISCONNECT,
+  156: CONNACK | DISCONNECT,
+  157: CONNACK | DISCONNECT,
+  158: SUBACK | DISCONNECT,
+  159: CONNACK | DISCONNECT,
+  160: DISCONNECT,
+  161: SUBACK | DISCONNECT,
+  162: SUBACK | DISCONNECT,
+};
 
 /** Whether a packet of this type may carry this reason code. */
 export function isReasonCodeOf(packetType: number, reasonCode: number): boolean {
-  const definition = BY_CODE[reasonCode];
-  return definition !== undefined && (definition.packets & (1 << packetType)) !== 0;
+  return ((PACKETS[reasonCode] ?? 0) & (1 << packetType)) !== 0;
 }
 
-/** The specification's name of a reason code, for logs and errors. */
-export function reasonCodeName(reasonCode: number): string {
-  return BY_CODE[reasonCode]?.name ?? `0x${reasonCode.toString(16)}`;
+/** The packet types that may carry a reason code, one bit each: 1 << PacketType. */
+export function packetsOf(reasonCode: number): number {
+  return PACKETS[reasonCode] ?? 0;
 }

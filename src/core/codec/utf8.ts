@@ -6,9 +6,6 @@
  */
 import { malformed } from "./peer-error.ts";
 
-/** Strings handed to `String.fromCharCode` in one go; engines bound the number of arguments. */
-const CODE_UNITS_AT_ONCE = 4096;
-
 /**
  * Length in bytes of the well-formed sequence that begins at `offset`, or 0 where it is ill-formed or U+0000.
  * The table is Unicode's "well-formed UTF-8 byte sequences".
@@ -34,7 +31,7 @@ function sequenceLength(bytes: Uint8Array, offset: number, end: number): number 
 
 function refuse(bytes: Uint8Array, offset: number): never {
   if (bytes[offset] === 0) throw malformed("MQTT-1.5.4-2", "U+0000 in a UTF-8 string");
-  throw malformed("MQTT-1.5.4-1", `ill-formed UTF-8 at byte 0x${(bytes[offset] ?? 0).toString(16)}`);
+  throw malformed("MQTT-1.5.4-1", "ill-formed UTF-8");
 }
 
 /** Throws a Malformed Packet error unless the range is a valid UTF-8 string; allocates nothing. */
@@ -57,32 +54,22 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   let offset = start;
   while (offset < end && bytes[offset]! < 0x80 && bytes[offset] !== 0) offset++;
   if (offset === end) return decodeAscii(bytes, start, end);
-  checkUtf8(bytes, offset, end);
-  const units: number[] = [];
-  let text = "";
-  for (let at = start; at < end; ) {
-    const first = bytes[at]!;
-    if (first < 0x80) {
-      units.push(first);
-      at += 1;
-    } else if (first < 0xe0) {
-      units.push(((first & 0x1f) << 6) | (bytes[at + 1]! & 0x3f));
-      at += 2;
-    } else if (first < 0xf0) {
-      units.push(((first & 0x0f) << 12) | ((bytes[at + 1]! & 0x3f) << 6) | (bytes[at + 2]! & 0x3f));
-      at += 3;
-    } else {
-      const high = ((first & 0x07) << 18) | ((bytes[at + 1]! & 0x3f) << 12);
-      const point = (high | ((bytes[at + 2]! & 0x3f) << 6) | (bytes[at + 3]! & 0x3f)) - 0x10000;
-      units.push(0xd800 | (point >> 10), 0xdc00 | (point & 0x3ff));
-      at += 4;
-    }
-    if (units.length >= CODE_UNITS_AT_ONCE) {
-      text += String.fromCharCode.apply(null, units);
-      units.length = 0;
-    }
+  return decodeOther(bytes, start, end);
+}
+
+/** The language has one decoder for UTF-8, in percent notation; it refuses what the specification refuses but U+0000. */
+function decodeOther(bytes: Uint8Array, start: number, end: number): string {
+  let escaped = "";
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte === 0) refuse(bytes, at);
+    escaped += (byte < 16 ? "%0" : "%") + byte.toString(16);
   }
-  return text + String.fromCharCode.apply(null, units);
+  try {
+    return decodeURIComponent(escaped);
+  } catch {
+    return refuse(bytes, start);
+  }
 }
 
 function decodeAscii(bytes: Uint8Array, start: number, end: number): string {
@@ -108,19 +95,18 @@ function decodeAscii(bytes: Uint8Array, start: number, end: number): string {
 /** Bytes that `text` takes in UTF-8. Throws a RangeError for what cannot travel: a lone surrogate, U+0000. */
 export function utf8Length(text: string): number {
   let length = 0;
+  let surrogates = false;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit === 0) throw new RangeError("U+0000 in a string"); // [MQTT-1.5.4-2]
     if (unit < 0x80) length += 1;
-    else if (unit < 0x800) length += 2;
-    else if (unit < 0xd800 || unit > 0xdfff) length += 3;
-    else {
-      const low = text.charCodeAt(i + 1);
-      if (unit > 0xdbff || !(low >= 0xdc00 && low <= 0xdfff)) throw new RangeError("lone surrogate in a string");
-      length += 4;
-      i++;
-    }
+    else if (unit >= 0xd800 && unit <= 0xdfff) {
+      // Two of them take four bytes.
+      length += 2;
+      surrogates = true;
+    } else length += unit < 0x800 ? 2 : 3;
   }
+  if (surrogates && !text.isWellFormed()) throw new RangeError("lone surrogate in a string");
   return length;
 }
 

@@ -5,7 +5,7 @@
  * there are properties. Open for one message only.
  */
 import type { ApplicationMessage } from "../application-message.ts";
-import { type HopProperties, writePublish } from "../codec/publish.ts";
+import { type HopProperties, writePublish } from "../codec/publish-view.ts";
 import { varintLength, Writer } from "../codec/writer.ts";
 
 /** The image of a PUBLISH in one layout. */

@@ -6,7 +6,8 @@
  */
 import type { ApplicationMessage } from "../application-message.ts";
 import type { QoS } from "../codec/packet.ts";
-import { type HopProperties, publishFirstByte, writePublish } from "../codec/publish.ts";
+import { publishFirstByte } from "../codec/publish.ts";
+import { type HopProperties, writePublish } from "../codec/publish-view.ts";
 import { writePubrel } from "../codec/pubrel.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { BrokerConfig } from "../limits.ts";

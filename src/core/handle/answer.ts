@@ -2,11 +2,12 @@
  * Packets that the broker writes with optional text in them: the text goes if the packet would be too large for the
  * client, the packet itself goes if even that does not help (MQTT 5.0 section 3.1.2.11.4).
  */
-import { encodeConnack, returnCodeOf } from "../codec/connack.ts";
+import { encodeConnack } from "../codec/connack.ts";
 import { encodePacket, type Packet } from "../codec/packet.ts";
 import { PacketType } from "../codec/packet-type.ts";
 import type { Properties } from "../codec/property.ts";
 import { isReasonCodeOf, ReasonCode } from "../codec/reason-code.ts";
+import { returnCodeOf } from "../codec/return-code.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import type { BrokerState } from "../state.ts";
 import { endConnection } from "./closed.ts";

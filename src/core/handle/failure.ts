@@ -3,7 +3,8 @@
  * other (MQTT 5.0 section 4.13). A `PeerError` is the peer's mistake, anything else is ours.
  */
 import { PeerError } from "../codec/peer-error.ts";
-import { ReasonCode, reasonCodeName } from "../codec/reason-code.ts";
+import { ReasonCode } from "../codec/reason-code.ts";
+import { reasonCodeName } from "../codec/reason-code-name.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import type { BrokerState } from "../state.ts";
 import { disconnect, refuse } from "./answer.ts";

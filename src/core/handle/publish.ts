@@ -7,7 +7,7 @@
 import type { ApplicationMessage } from "../application-message.ts";
 import { PeerError, protocolError } from "../codec/peer-error.ts";
 import { encodePuback, type Puback, writePuback } from "../codec/puback.ts";
-import { copyEndToEndProperties, decodePublishView, type PublishView } from "../codec/publish.ts";
+import { copyEndToEndProperties, decodePublishView, type PublishView } from "../codec/publish-view.ts";
 import { encodePubrec, writePubrec } from "../codec/pubrec.ts";
 import { ReasonCode } from "../codec/reason-code.ts";
 import type { Connection } from "../connection/connection.ts";
