@@ -31,6 +31,9 @@ export class Authentication implements Part {
   readonly #method: string;
   #token = "";
   #renewal: Operation<void> | undefined;
+  #renewing: Promise<void> | undefined;
+  /** How long the last credential whose expiry was known lasted, for those that do not tell. */
+  #lifetimeMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(engine: Engine) {
@@ -38,7 +41,7 @@ export class Authentication implements Part {
     this.#method = engine.level === 5 ? (engine.options.authMethod ?? "OAUTH2-JWT") : "";
     engine.handlers[PacketType.AUTH] = (reader, flags) => {
       const { reasonCode, properties } = decodeAuth(reader, flags);
-      if (reasonCode || !this.#renewal) throw new PeerError(0x82, "4.12", "AUTH asks for more than a token");
+      if (reasonCode || this.#renewal?.done !== false) throw new PeerError(0x82, "4.12", "AUTH asks for more than a token");
       this.#renewal.resolve();
       this.#schedule(properties);
     };
@@ -55,7 +58,7 @@ export class Authentication implements Part {
   }
 
   online(): void {
-    if (this.#method) this.#schedule(this.#engine.properties);
+    if (this.#method && this.#engine.options.token) this.#schedule(this.#engine.properties);
   }
 
   offline(error: MqttError): void {
@@ -67,17 +70,21 @@ export class Authentication implements Part {
     this.offline(error);
   }
 
-  /** Sends a fresh token now; resolves when the server has taken it. */
-  async renew(): Promise<void> {
-    if (!this.#method || this.#engine.state !== "online") throw new MqttError(LOST, "auth", "nothing to renew");
-    const renewal = (this.#renewal = operation("auth", this.#engine.deadlineMs, undefined));
-    renewal.promise.catch(() => {});
+  /** Sends a fresh token now; resolves when the server has taken it. One at a time: the server takes no more. */
+  renew(): Promise<void> {
+    return (this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = undefined;
+    }));
+  }
+
+  async #renew(): Promise<void> {
+    if (!this.#method || !this.#engine.options.token) throw new MqttError(0x8c, "auth", "no token to renew");
     const data = await this.#fetch();
-    if (!renewal.done) {
-      const packet = { type: "auth" as const, reasonCode: 0x19, properties: this.#properties(data) };
-      this.#engine.send((writer) => encodeAuth(writer, packet));
-    }
-    await renewal.promise;
+    if (this.#engine.state !== "online") throw new MqttError(LOST, "auth", "not connected");
+    this.#renewal = operation("auth", this.#engine.deadlineMs, undefined);
+    const packet = { type: "auth" as const, reasonCode: 0x19, properties: this.#properties(data) };
+    this.#engine.send((writer) => encodeAuth(writer, packet));
+    await this.#renewal.promise;
   }
 
   #properties(authenticationData: Uint8Array): Properties {
@@ -97,14 +104,17 @@ export class Authentication implements Part {
     clearTimeout(this.#timer);
     const said = userProperties?.find(([name]) => name === "auth-expires")?.[1];
     const expires = said ? Number(said) : expiryOf(this.#token);
-    if (!this.#engine.options.token || !expires) return;
-    const again = (): void => {
+    if (expires) this.#lifetimeMs = expires * 1_000 - Date.now();
+    if (this.#lifetimeMs > 0) this.#renewIn(this.#lifetimeMs);
+  }
+
+  #renewIn(leftMs: number): void {
+    const wait = Math.min(Math.max(1_000, leftMs * 0.75), TIMER_MS_MAX);
+    this.#timer = setTimeout(() => {
       // What could not be renewed is tried again in what is left of the time; then the server has its say.
       this.renew().catch(() => {
-        if (this.#engine.state === "online") this.#schedule({ userProperties: [["auth-expires", `${expires}`]] });
+        if (this.#engine.state === "online" && leftMs > wait) this.#renewIn(leftMs - wait);
       });
-    };
-    const wait = Math.max(1_000, (expires * 1_000 - Date.now()) * 0.75);
-    this.#timer = setTimeout(again, Math.min(wait, TIMER_MS_MAX));
+    }, wait);
   }
 }
