@@ -41,7 +41,8 @@ export class Authentication implements Part {
     this.#method = engine.level === 5 ? (engine.options.authMethod ?? "OAUTH2-JWT") : "";
     engine.handlers[PacketType.AUTH] = (reader, flags) => {
       const { reasonCode, properties } = decodeAuth(reader, flags);
-      if (reasonCode || this.#renewal?.done !== false) throw new PeerError(0x82, "4.12", "AUTH asks for more than a token");
+      if (reasonCode || this.#renewal?.done !== false)
+        throw new PeerError(0x82, "4.12", "AUTH asks for more than a token");
       this.#renewal.resolve();
       this.#schedule(properties);
     };

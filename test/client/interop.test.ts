@@ -1,5 +1,5 @@
 /** The client's suite with an embedded broker, a broker process over WebSocket and TCP, and Debian's mosquitto. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { existsSync } from "node:fs";
 import { createBroker, type RunningBroker } from "rqtt";
 import { inProcess } from "rqtt/client/in-process";
@@ -33,11 +33,7 @@ describe("a broker process", () => {
   }
 });
 
-describe("mosquitto", () => {
-  if (!existsSync("/usr/sbin/mosquitto")) {
-    test.skip("is not installed: apt-get install mosquitto", () => {});
-    return;
-  }
+describe.skipIf(!existsSync("/usr/sbin/mosquitto"))("mosquitto (apt-get install mosquitto)", () => {
   let broker: BrokerProcess;
   beforeAll(async () => {
     broker = await startMosquitto();

@@ -3,10 +3,9 @@
  * MQTT 5.0 a reason code and properties that may be left off.
  */
 import type { ProtocolLevel } from "./packet.ts";
-import { protocolError } from "./peer-error.ts";
-import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
+import type { Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf } from "./reason-code.ts";
+import { decodeReasonTail, encodeReasonTail } from "./reason-tail.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Acknowledgement {
@@ -27,12 +26,7 @@ export function decodeAcknowledgement(
     reader.finish();
     return { packetId, reasonCode: 0, properties: {} };
   }
-  const reasonCode = reader.u8();
-  if (!isReasonCodeOf(packetType, reasonCode)) {
-    throw protocolError(reasonStatement, `reason code 0x${reasonCode.toString(16)}`);
-  }
-  const properties = reader.remaining === 0 ? {} : decodeProperties(reader, packetType);
-  reader.finish();
+  const { reasonCode, properties } = decodeReasonTail(reader, packetType, reasonStatement);
   return { packetId, reasonCode, properties };
 }
 
@@ -44,12 +38,7 @@ export function encodeAcknowledgement(
 ): void {
   const mark = writer.begin(firstByte);
   writer.u16(packet.packetId);
-  const reasonCode = packet.reasonCode ?? 0;
-  const hasProperties = packet.properties !== undefined && Object.keys(packet.properties).length > 0;
-  if (level === 5 && (reasonCode !== 0 || hasProperties)) {
-    writer.u8(reasonCode);
-    if (hasProperties) encodeProperties(writer, packet.properties);
-  }
+  if (level === 5) encodeReasonTail(writer, packet.reasonCode, packet.properties);
   writer.finish(mark);
 }
 

@@ -1,10 +1,9 @@
 /** AUTH (MQTT 5.0 section 3.15): one step of an enhanced authentication, in either direction. */
 import { checkFlags } from "./fixed-header.ts";
 import { PacketType } from "./packet-type.ts";
-import { protocolError } from "./peer-error.ts";
-import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
+import type { Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf } from "./reason-code.ts";
+import { decodeReasonTail, encodeReasonTail } from "./reason-tail.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Auth {
@@ -15,24 +14,12 @@ export interface Auth {
 
 export function decodeAuth(reader: Reader, flags: number): Auth {
   checkFlags(PacketType.AUTH, flags, 0, "MQTT-3.15.1-1");
-  // Section 3.15.2.1: success without properties is an empty body.
-  if (reader.remaining === 0) return { type: "auth", reasonCode: 0, properties: {} };
-  const reasonCode = reader.u8();
-  if (!isReasonCodeOf(PacketType.AUTH, reasonCode)) {
-    throw protocolError("MQTT-3.15.2-1", `reason code 0x${reasonCode.toString(16)} in AUTH`);
-  }
-  // Unlike elsewhere only both fields together may be left off (section 3.15.2.1).
-  const properties = decodeProperties(reader, PacketType.AUTH);
-  reader.finish();
+  const { reasonCode, properties } = decodeReasonTail(reader, PacketType.AUTH, "MQTT-3.15.2-1");
   return { type: "auth", reasonCode, properties };
 }
 
 export function encodeAuth(writer: Writer, packet: Auth): void {
   const mark = writer.begin(PacketType.AUTH << 4);
-  const hasProperties = Object.keys(packet.properties).length > 0;
-  if (packet.reasonCode !== 0 || hasProperties) {
-    writer.u8(packet.reasonCode);
-    encodeProperties(writer, packet.properties);
-  }
+  encodeReasonTail(writer, packet.reasonCode, packet.properties, true);
   writer.finish(mark);
 }

@@ -5,7 +5,7 @@ import { PacketType } from "./packet-type.ts";
 import { malformed, protocolError } from "./peer-error.ts";
 import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf } from "./reason-code.ts";
+import { readReasonCode } from "./reason-tail.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Connack {
@@ -22,10 +22,7 @@ export function decodeConnack(reader: Reader, flags: number, level: ProtocolLeve
   // MQTT 3.1 reserves the byte without saying what is in it.
   if (acknowledgeFlags > 1 && level !== 3)
     throw malformed("MQTT-3.2.2-1", `Connect Acknowledge Flags ${acknowledgeFlags}`);
-  const reasonCode = reader.u8();
-  if (level === 5 && !isReasonCodeOf(PacketType.CONNACK, reasonCode)) {
-    throw protocolError("MQTT-3.2.2-8", `reason code 0x${reasonCode.toString(16)} in CONNACK`);
-  }
+  const reasonCode = level === 5 ? readReasonCode(reader, PacketType.CONNACK, "MQTT-3.2.2-8") : reader.u8();
   const sessionPresent = acknowledgeFlags === 1 && level !== 3;
   if (reasonCode !== 0 && sessionPresent) throw protocolError("MQTT-3.2.2-6", "Session Present with a refusal");
   const properties = level === 5 ? decodeProperties(reader, PacketType.CONNACK) : {};

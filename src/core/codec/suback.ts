@@ -5,7 +5,7 @@ import { PacketType } from "./packet-type.ts";
 import { protocolError } from "./peer-error.ts";
 import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf } from "./reason-code.ts";
+import { checkReasonCode } from "./reason-tail.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Suback {
@@ -21,8 +21,8 @@ export function decodeSuback(reader: Reader, flags: number, level: ProtocolLevel
   const properties = level === 5 ? decodeProperties(reader, PacketType.SUBACK) : {};
   const reasonCodes = Array.from(reader.rest());
   for (const code of reasonCodes) {
-    const known = level === 5 ? isReasonCodeOf(PacketType.SUBACK, code) : code <= 2 || code === 0x80;
-    if (!known) throw protocolError("MQTT-3.9.3-2", `reason code 0x${code.toString(16)} in SUBACK`);
+    if (level === 5) checkReasonCode(PacketType.SUBACK, code, "MQTT-3.9.3-2");
+    else if (code > 2 && code !== 0x80) throw protocolError("MQTT-3.9.3-2", `return code ${code}`);
   }
   return { type: "suback", packetId, reasonCodes, properties };
 }

@@ -2,10 +2,9 @@
 import { checkFlags } from "./fixed-header.ts";
 import type { ProtocolLevel } from "./packet.ts";
 import { PacketType } from "./packet-type.ts";
-import { protocolError } from "./peer-error.ts";
 import { decodeProperties, encodeProperties, type Properties } from "./property.ts";
 import type { Reader } from "./reader.ts";
-import { isReasonCodeOf } from "./reason-code.ts";
+import { checkReasonCode } from "./reason-tail.ts";
 import type { Writer } from "./writer.ts";
 
 export interface Unsuback {
@@ -24,11 +23,7 @@ export function decodeUnsuback(reader: Reader, flags: number, level: ProtocolLev
   }
   const properties = decodeProperties(reader, PacketType.UNSUBACK);
   const reasonCodes = Array.from(reader.rest());
-  for (const code of reasonCodes) {
-    if (!isReasonCodeOf(PacketType.UNSUBACK, code)) {
-      throw protocolError("MQTT-3.11.3-2", `reason code 0x${code.toString(16)} in UNSUBACK`);
-    }
-  }
+  for (const code of reasonCodes) checkReasonCode(PacketType.UNSUBACK, code, "MQTT-3.11.3-2");
   return { type: "unsuback", packetId, reasonCodes, properties };
 }
 

@@ -1,0 +1,45 @@
+/** What the client costs a page has a bound, and what a page loads names no platform and works. */
+import { expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createBroker } from "rqtt";
+import type { connect as connectClient } from "rqtt/client";
+import { bundleSize } from "./bundle-size.ts";
+import { take } from "./client-suite.ts";
+
+/** Raising one is a decision: say in the commit what the bytes buy. */
+const GZIP_BYTES_MAX = { client: 12_300, small: 10_750 } as const;
+
+test.each(Object.entries(GZIP_BYTES_MAX))(
+  "rqtt/client, entry %s: at most %d bytes gzip -9",
+  async (entry, bytesMax) => {
+    const { gzipBytes } = await bundleSize(entry);
+    expect(gzipBytes).toBeLessThanOrEqual(bytesMax);
+  },
+);
+
+test("the small entry has nothing of QoS 2, tokens and requests", async () => {
+  const { source } = await bundleSize("small");
+  for (const text of ["OAUTH2-JWT", "MQTT-3.5.2-1", "crypto.randomUUID"]) expect(source).not.toContain(text);
+  expect((await bundleSize("client")).source).toContain("OAUTH2-JWT");
+});
+
+test("the bundle names no Bun and no Node, and works", async () => {
+  const { source } = await bundleSize("client");
+  expect(source).not.toMatch(/\b(?:Bun|process|Buffer|require)\b/u);
+  const folder = await mkdtemp(join(tmpdir(), "rqtt-client-"));
+  const broker = await createBroker({ listeners: ["ws://127.0.0.1:0/mqtt"] });
+  try {
+    await Bun.write(join(folder, "client.mjs"), source);
+    const { connect } = (await import(join(folder, "client.mjs"))) as { connect: typeof connectClient };
+    const client = await connect(broker.urls[0]!);
+    const subscription = await client.subscribe("a/+", { qos: 2 });
+    await client.publish("a/b", "ü", { qos: 2 });
+    expect((await take(subscription, 1))[0]!.text()).toBe("ü");
+    await client.close();
+  } finally {
+    await broker.close();
+    await rm(folder, { recursive: true });
+  }
+});
