@@ -8,8 +8,9 @@ import {
   expectTrue,
   type Scene,
 } from "./check.ts";
-import { after, type ConnectInit, connectPacket, Dialogue, publishPacket, uniqueName } from "./dialogue.ts";
+import { after, Dialogue } from "./dialogue.ts";
 import { type FrameHandle, openFrame, openWorker } from "./frame-handle.ts";
+import { type ConnectInit, connectPacket, publishPacket, uniqueName } from "./packets.ts";
 
 const origins: readonly Check[] = [
   {

@@ -1,16 +1,16 @@
 /** Handshake and frames: MQTT 5.0 section 6, and what browsers let a page send. */
 import { type Check, type CheckGroup, expectEqual, expectRefused, expectTrue, type Scene } from "./check.ts";
+import { Dialogue } from "./dialogue.ts";
 import {
   type Bytes,
   connectPacket,
-  Dialogue,
   encode,
   publishPacket,
   subscribePacket,
   toBytes,
   toText,
   uniqueName,
-} from "./dialogue.ts";
+} from "./packets.ts";
 
 /** Offers what the dialogue would not, and wants mqtt for an answer. */
 async function opened(scene: Scene, offer: string | string[]): Promise<void> {

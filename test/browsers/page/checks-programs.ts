@@ -1,7 +1,7 @@
 /** Other people's client in this page, and the broker's own core in a worker of it. */
 import type { Check, CheckGroup, Scene } from "./check.ts";
 import { expectEqual, expectTrue } from "./check.ts";
-import { uniqueName } from "./dialogue.ts";
+import { uniqueName } from "./packets.ts";
 import { PortClient } from "./port-client.ts";
 
 async function loadScript(path: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** What goes over connections: QoS 2, flow both ways, sessions that are resumed, tokens that are renewed, other clients. */
 import { type Check, type CheckGroup, expectDisconnect, expectEqual, expectTrue, type Scene } from "./check.ts";
-import { after, type ConnectInit, connectPacket, Dialogue, publishPacket, toBytes, uniqueName } from "./dialogue.ts";
+import { after, Dialogue } from "./dialogue.ts";
+import { type ConnectInit, connectPacket, publishPacket, toBytes, uniqueName } from "./packets.ts";
 
 const EXPIRY = { sessionExpiryInterval: 60 };
 

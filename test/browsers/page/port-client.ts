@@ -6,7 +6,7 @@ import { Framer } from "../../../src/core/codec/framer.ts";
 import { decodePacket, type Packet, type QoS } from "../../../src/core/codec/packet.ts";
 import type { Publish } from "../../../src/core/codec/publish.ts";
 import { Reader } from "../../../src/core/codec/reader.ts";
-import { type ConnectInit, connectPacket, encode, publishPacket, subscribePacket, toText } from "./dialogue.ts";
+import { type ConnectInit, connectPacket, encode, publishPacket, subscribePacket, toText } from "./packets.ts";
 
 type Answer = "connack" | "suback" | "unsuback" | "puback" | "pubrec" | "pubcomp";
 
