@@ -94,7 +94,7 @@ async function inPieces(scene: Scene, cut: (bytes: Bytes) => Bytes[]): Promise<s
   const pieces = cut(bytes);
   for (const piece of pieces) dialogue.frame(piece);
   await expectAnswers(dialogue, payload);
-  return `${bytes.length} bytes in ${pieces.length} frames`;
+  return `${bytes.length} bytes in ${pieces.length === 1 ? "one frame" : `${pieces.length} frames`}`;
 }
 
 function piecesOf(bytes: Bytes, sizes: (index: number) => number): Bytes[] {

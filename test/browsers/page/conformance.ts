@@ -29,6 +29,11 @@ function sceneOf(environment: Environment): Scene {
   return { environment, url, ask };
 }
 
+/** Whoever opened the page and kills it sees whether this worked. */
+async function leaveWill(scene: Scene, topicName: string): Promise<void> {
+  await Dialogue.connect(scene.url("open"), { will: { topicName, payload: "killed" } }).catch(() => {});
+}
+
 async function main(): Promise<void> {
   const environment = (await (await fetch("/environment.json")).json()) as Environment;
   const scene = sceneOf(environment);
@@ -47,8 +52,7 @@ async function main(): Promise<void> {
     checks,
   };
   presentation.done(report);
-  if (run !== "")
-    await Dialogue.connect(scene.url("open"), { will: { topicName: `browsers/${run}`, payload: "killed" } });
+  if (run !== "") await leaveWill(scene, `browsers/${run}`);
   await fetch(`/report?run=${encodeURIComponent(run)}`, { method: "POST", body: JSON.stringify(report) });
 }
 

@@ -18,7 +18,7 @@ import {
   toText,
 } from "./packets.ts";
 
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 10_000;
 
 export interface DialogueInit {
   readonly level?: ProtocolLevel;
