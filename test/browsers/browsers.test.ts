@@ -4,7 +4,7 @@
  * Engines that are not there are passed over: `bun run test:browsers` says how to get them.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import statements from "../conformance/statements.json" with { type: "json" };
 import { ROOT, readText } from "../support/repository.ts";
@@ -79,28 +79,31 @@ test.each([
   expect(engineName(userAgent)).toBe(name);
 });
 
-test("a browser's end is the end of every process that it started, whoever their parents are", async () => {
-  // The grandchild leaves the group and outlives its parent, as a browser's helpers do.
-  const script = "setsid sleep 1000 & echo $! >&2; setsid sleep 1000 & echo $! >&2; exec sleep 1000";
-  const programs = { version: () => "1.0", command: () => ["sh", "-c", script] };
-  const browser = await startBrowser(programs, "about:blank", undefined);
-  let pids: string[] = [];
-  while (pids.length < 2) {
-    await new Promise((resolve) => setImmediate(resolve));
-    pids = browser.stderr().match(/\d+/gu) ?? [];
-  }
-  await browser.end();
-  // One that has ended, and that nobody has asked for its exit code, is still listed.
-  const isRunning = (pid: string): boolean => {
-    try {
-      return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
-    } catch {
-      return false;
+test.skipIf(!existsSync("/proc/self/environ"))(
+  "a browser's end is the end of every process that it started, whoever their parents are",
+  async () => {
+    // The grandchild leaves the group and outlives its parent, as a browser's helpers do.
+    const script = "setsid sleep 1000 & echo $! >&2; setsid sleep 1000 & echo $! >&2; exec sleep 1000";
+    const programs = { version: () => "1.0", command: () => ["sh", "-c", script] };
+    const browser = await startBrowser(programs, "about:blank", undefined);
+    let pids: string[] = [];
+    while (pids.length < 2) {
+      await new Promise((resolve) => setImmediate(resolve));
+      pids = browser.stderr().match(/\d+/gu) ?? [];
     }
-  };
-  const listed = readdirSync("/proc").filter((name) => [...pids, String(browser.pid)].includes(name));
-  expect(listed.filter(isRunning)).toEqual([]);
-});
+    await browser.end();
+    // One that has ended, and that nobody has asked for its exit code, is still listed.
+    const isRunning = (pid: string): boolean => {
+      try {
+        return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+      } catch {
+        return false;
+      }
+    };
+    const listed = readdirSync("/proc").filter((name) => [...pids, String(browser.pid)].includes(name));
+    expect(listed.filter(isRunning)).toEqual([]);
+  },
+);
 
 describe("the page's server", () => {
   let server: PageServer | undefined;

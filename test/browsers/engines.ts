@@ -47,7 +47,9 @@ export function installLine(engine: Engine): string {
   return `apt-get install --no-install-recommends ${engine.packages.join(" ")}`;
 }
 
+/** Nothing where processes cannot be found by their environment: what cannot be ended is not started. */
 function firstProgram(...names: readonly string[]): string | undefined {
+  if (!existsSync("/proc/self/environ")) return undefined;
   return names.map((name) => Bun.which(name)).find((path) => path !== null) ?? undefined;
 }
 
