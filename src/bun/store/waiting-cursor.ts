@@ -13,7 +13,7 @@ export class WaitingCursor {
   #sequences: readonly number[] = [];
   #at = 0;
   #isAtEnd = false;
-  /** Where it began. */
+  /** The place that it was asked about last: nothing at or before it was looked at, or will be. */
   #afterSequence = Number.POSITIVE_INFINITY;
 
   constructor(kept: KeptState, sessionNumber: number) {
@@ -23,7 +23,9 @@ export class WaitingCursor {
 
   /** The first that waits on disk and still does; Infinity: none. */
   oldest(change: SessionChange, afterSequence: number): number {
+    // What was passed over for a later place counts again for an earlier one.
     if (afterSequence < this.#afterSequence) this.#begin(afterSequence);
+    else this.#afterSequence = afterSequence;
     let oldest = this.#untouched(change, afterSequence);
     for (const [sequence, { progress }] of change.progressed ?? []) {
       if (progress !== 0 || sequence >= oldest || sequence <= afterSequence) continue;
