@@ -216,7 +216,7 @@ export const TABLE: Table<Config> = {
     0,
     0,
     BYTES_MAX,
-    "room on the disk below which nothing more is stored; 0: 256 MiB, or a twentieth of a smaller disk",
+    "room on the disk below which nothing more is stored; 0: 256 MiB, or a twentieth of a smaller disk, 16 MiB at least",
   ),
   queueOverflow: choice(
     DEFAULT_BROKER_CONFIG.queueOverflow,

@@ -66,7 +66,7 @@ export interface CreateBrokerOptions {
   readonly store?: string;
   /** What a damaged store does: refuses the start (default), or is set aside for an empty one. */
   readonly damagedStore?: "refuse" | "set-aside";
-  /** Bytes free on the disk below which nothing more is stored; 0 (default): 256 MiB, or a twentieth of a smaller disk. */
+  /** Bytes free on the disk below which nothing more is stored; 0 (default): 256 MiB, of a smaller disk a twentieth, 16 MiB at least. */
   readonly diskFreeBytesMin?: number;
   /** The disk has failed: what was not acknowledged is not safe, and nothing will be. Default: every connection is cut. */
   readonly onStoreFailure?: (error: Error) => void;

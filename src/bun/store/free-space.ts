@@ -1,5 +1,6 @@
 /**
- * Whether a disk has room: asked now and then, told when the answer changes.
+ * Whether a disk has room: asked now and then, and whenever so much was written that the answer may be another one; told when it
+ * changes.
  *
  * Invariant: full means less than the spare part is left; it takes a quarter more than that to be no longer full, so that an
  * answer does not flicker.
@@ -7,9 +8,12 @@
 import { statfsSync } from "node:fs";
 
 const SPARE_BYTES = 256 * 1024 * 1024;
-/** Of a small disk. */
+/** Of a small disk, but no less than the WAL may take before it is written back, and what is written back beside it. */
 const SPARE_SHARE = 0.05;
+const SPARE_BYTES_MIN = 16 * 1024 * 1024;
 const ENOUGH = 1.25;
+/** A look for every so many parts of the spare room that are written: what is written once may lie there twice for a while. */
+const LOOKS_PER_SPARE = 8;
 /** Looks that are saved while nothing is written. */
 const IDLE_LOOKS = 10;
 
@@ -30,8 +34,10 @@ export class FreeSpace {
   #isFull = false;
   #hasFailed = false;
   #looksSaved = IDLE_LOOKS;
+  /** What may be written before the next look. */
+  #bytesLeft = 0;
 
-  /** `spareBytes`: what is to be left; without it 256 MiB, or a twentieth of a smaller disk. */
+  /** `spareBytes`: what is to be left; without it 256 MiB, or a twentieth of a smaller disk, 16 MiB at least. */
   constructor(size: () => DiskSize, spareBytes: number | undefined, told: (isFull: boolean) => void) {
     this.#size = size;
     this.#spareBytes = spareBytes;
@@ -45,9 +51,16 @@ export class FreeSpace {
     this.look();
   }
 
+  /** So much was written. */
+  wrote(bytes: number): void {
+    this.#bytesLeft -= bytes;
+    if (this.#bytesLeft < 0) this.look();
+  }
+
   look(): void {
     const { totalBytes, freeBytes } = this.#size();
-    const spareBytes = this.#spareBytes ?? Math.min(SPARE_BYTES, totalBytes * SPARE_SHARE);
+    const spareBytes = this.#spareBytes ?? Math.min(SPARE_BYTES, Math.max(SPARE_BYTES_MIN, totalBytes * SPARE_SHARE));
+    this.#bytesLeft = spareBytes / LOOKS_PER_SPARE;
     const wanted = this.#isFull ? spareBytes * ENOUGH : spareBytes;
     this.#tell(this.#hasFailed || freeBytes < wanted);
   }

@@ -31,7 +31,7 @@ export interface StoreOptions {
   readonly events: StoreEvents;
   /** A corrupt store is moved into a folder beside it, and an empty one takes its place. */
   readonly setAside?: boolean;
-  /** Below so many free bytes the disk is full; without it 256 MiB, or a twentieth of a smaller disk. */
+  /** Below so many free bytes the disk is full; without it 256 MiB, or a twentieth of a smaller disk, 16 MiB at least. */
   readonly spareBytes?: number;
   /** For tests. */
   readonly trouble?: StoreTrouble;

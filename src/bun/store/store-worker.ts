@@ -140,6 +140,7 @@ class StoreWorker {
     this.#orders.splice(0, commits.length);
     tell({ kind: "committed", ticket: commits.at(-1)!.ticket });
     this.#space.met(false);
+    this.#space.wrote(commits.reduce((sum, { records }) => sum + records.length, 0));
     return true;
   }
 
