@@ -32,7 +32,7 @@ import {
 } from "../listener-url.ts";
 import { BrokerStore } from "./broker-store.ts";
 import { Handshakes } from "./handshakes.ts";
-import { connectInProcess, type InProcessConnection } from "./in-process.ts";
+import { InProcessClients, type InProcessConnection } from "./in-process.ts";
 import { type ChainOptions, closeChain, createChain, type PluginUse } from "./plugin-chain.ts";
 import { PluginHost, type VerdictSink } from "./plugin-host.ts";
 import type { ProviderReport } from "./plugin-meter.ts";
@@ -180,13 +180,9 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     },
   };
   const running: RunningListener[] = [];
-  const cutEverybody = (): void => {
-    for (const listener of running) {
-      listener.stop();
-      listener.destroyAll();
-    }
-  };
-  const store = await storeOf(options, log, options.onStoreFailure ?? cutEverybody);
+  // Before there is a broker there is nobody to be cut off.
+  let cut = (): void => {};
+  const store = await storeOf(options, log, options.onStoreFailure ?? (() => cut()));
   const host = await hostOf(options.plugins, chainOptions, store, (requestId, verdict) => {
     broker.verdict(requestId, verdict, nowMs());
     turn.schedule();
@@ -194,6 +190,8 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
   const ids = { clientId: randomClientId, seed: randomSeed };
   const broker: Broker = new Broker(config, { auth: host ?? allowAll, log, ids, store: store?.port }, nowMs());
   const turn = new Turn(broker);
+  const inProcess = new InProcessClients(broker, turn);
+  cut = () => cutEverybody(broker, turn, running, inProcess);
   try {
     await store?.load(broker, turn);
     const handshakes = new Handshakes(broker, config.limits, log);
@@ -217,7 +215,7 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     get connectionCount() {
       return broker.connectionCount;
     },
-    connect: () => connectInProcess(broker, turn),
+    connect: () => inProcess.connect(),
     report: (clientId) => broker.report(clientId),
     async close(timeoutMs = CLOSE_TIMEOUT_MS) {
       isClosed = true;
@@ -230,6 +228,17 @@ export async function createBroker(options: CreateBrokerOptions = {}): Promise<R
     },
     replacePlugins: (plugins, onReload = "recheck") => replacePlugins(plugins, onReload),
   };
+}
+
+/** Nothing is safe any more: everybody's connection is cut, and nobody is let in. */
+function cutEverybody(broker: Broker, turn: Turn, running: RunningListener[], inProcess: InProcessClients): void {
+  for (const listener of running) {
+    listener.stop();
+    listener.destroyAll();
+  }
+  broker.stop(nowMs());
+  inProcess.cutAll();
+  turn.schedule();
 }
 
 interface Replaceable {

@@ -4,6 +4,7 @@
  * What the broker sends is delivered after its turn has ended, so that the client may answer at once.
  */
 import type { Broker } from "../core/broker.ts";
+import { ReasonCode } from "../core/codec/reason-code.ts";
 import type { Connection } from "../core/connection/connection.ts";
 import type { Wire } from "../core/ports.ts";
 import { nowMs, type Turn } from "./turn.ts";
@@ -25,6 +26,7 @@ class InProcessWire implements Wire {
   readonly #broker: Broker;
   readonly #turn: Turn;
   readonly #connection: Connection;
+  readonly #ended: () => void;
   #inbound: Uint8Array[] = [];
   #outbound: Uint8Array[] = [];
   #outboundBytes = 0;
@@ -33,9 +35,10 @@ class InProcessWire implements Wire {
   #open = true;
   #delivering = false;
 
-  constructor(broker: Broker, turn: Turn) {
+  constructor(broker: Broker, turn: Turn, ended: () => void) {
     this.#broker = broker;
     this.#turn = turn;
+    this.#ended = ended;
     this.#connection = broker.open(this, nowMs());
     turn.schedule();
   }
@@ -68,10 +71,18 @@ class InProcessWire implements Wire {
     if (!this.#paused) this.#feed();
   }
 
+  /** The broker cannot go on, and says nothing any more. */
+  cut(reasonCode: number): void {
+    if (!this.#open) return;
+    this.#outbound = [];
+    this.close(reasonCode);
+  }
+
   /** The client hangs up. */
   hangUp(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#ended();
     this.#broker.closed(this.#connection, nowMs());
     this.#turn.schedule();
   }
@@ -106,8 +117,30 @@ class InProcessWire implements Wire {
   }
 }
 
-export function connectInProcess(broker: Broker, turn: Turn): InProcessConnection {
-  const wire = new InProcessWire(broker, turn);
+/** The clients of one broker that are in its own process. */
+export class InProcessClients {
+  readonly #broker: Broker;
+  readonly #turn: Turn;
+  readonly #open = new Set<InProcessWire>();
+
+  constructor(broker: Broker, turn: Turn) {
+    this.#broker = broker;
+    this.#turn = turn;
+  }
+
+  connect(): InProcessConnection {
+    const wire = new InProcessWire(this.#broker, this.#turn, () => this.#open.delete(wire));
+    this.#open.add(wire);
+    return clientEnd(wire);
+  }
+
+  /** Ends all of them at once. */
+  cutAll(): void {
+    for (const wire of this.#open) wire.cut(ReasonCode.ServerUnavailable);
+  }
+}
+
+function clientEnd(wire: InProcessWire): InProcessConnection {
   return {
     send: (bytes) => wire.receive(bytes),
     close: () => wire.hangUp(),
