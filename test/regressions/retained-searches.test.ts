@@ -125,7 +125,7 @@ test("a search without a match ends too, and wakes nobody after that", () => {
   const world = new World();
   retain(world.connect(), 15_000);
   const client = world.connect();
-  client.subscribe("r/+/+/none", { qos: 1 });
+  client.subscribe("r/+/+/+", { qos: 1 });
   expect(world.settle()).toBe(world.nowMs);
   world.advance(0);
   expect(world.settle()).toBe(Number.POSITIVE_INFINITY);

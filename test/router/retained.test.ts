@@ -38,74 +38,116 @@ function weightOf(topicName: string, payload: string): number {
   return topicName.length + payload.length + 200 * topicName.split("/").length;
 }
 
-test.each(SEEDS)("random storing and deleting, then every kind of search: seed %d", (seed) => {
-  const random = new Random(seed);
-  const store = new RetainedStore();
-  const model = new Map<string, string>();
-  for (let step = 0; step < 400; step++) {
-    const topicName = randomName(random);
-    if (random.oneIn(3)) {
-      expect(store.delete(topicName)?.message.topicName.text).toBe(model.has(topicName) ? topicName : undefined);
-      model.delete(topicName);
-    } else {
-      const payload = "x".repeat(random.between(1, 50));
-      const message = ownedMessage(topicName, payload);
-      const before = store.bytes;
-      const growth = store.growthBy(message);
-      const entry = store.set(message);
-      expect([entry.message, store.get(topicName), store.bytes - before]).toEqual([message, entry, growth]);
-      model.set(topicName, payload);
-    }
-    const weight = [...model].reduce((sum, [name, payload]) => sum + weightOf(name, payload), 0);
-    expect([store.count, store.bytes]).toEqual([model.size, weight]);
-    if (step % 10 > 0) continue;
-    const topicFilter = randomFilter(random);
-    const expected = [...model.keys()].filter((name) => naiveMatch(topicFilter, name)).sort();
-    expect(namesOf(search(store.walk(topicFilter)))).toEqual(expected);
-  }
-  for (const topicName of [...model.keys()]) store.delete(topicName);
-  expect([store.count, store.bytes, search(store.walk("#"))]).toEqual([0, 0, []]);
-});
+/** Names that part widely in one level, for searches by their last one. */
+function wideName(random: Random): string {
+  const last = random.pick(["b", "c", "c", "c", `${random.below(100)}`]);
+  return `${random.pick(["a", "$x", "", "a/a"])}/${random.below(30)}/${last}`;
+}
 
-test.each(SEEDS)("a search during which the store changes finds what was there all the time, once: seed %d", (seed) => {
-  const random = new Random(seed);
-  const store = new RetainedStore();
-  const present = new Set<string>();
-  const change = (topicName: string, isDeleted: boolean): void => {
-    if (isDeleted) {
-      store.delete(topicName);
-      present.delete(topicName);
-    } else {
-      store.set(ownedMessage(topicName, "x"));
-      present.add(topicName);
-    }
-  };
-  for (let at = 0; at < 100; at++) change(randomName(random), false);
-  for (let round = 0; round < 20; round++) {
-    const topicFilter = random.pick(["#", "+/#", "a/#", "+/+", "+/b/#", "+", "a/+/c", randomFilter(random)]);
-    const sequenceMax = store.sequence;
-    const walk = store.walk(topicFilter);
-    /** Names whose message has not been touched since the search began. */
-    const untouched = new Set(present);
-    const found: string[] = [];
-    for (let entry = walk.next(); entry !== undefined; entry = walk.next()) {
-      if (entry !== null) {
-        const topicName = entry.message.topicName.text;
-        // What is found is what is stored now, never what was.
-        expect(store.get(topicName)).toBe(entry);
-        if (entry.sequence <= sequenceMax) found.push(topicName);
+function wideFilter(random: Random): string {
+  const first = random.pick(["a", "$x", "", "+", "+/+", "a/+"]);
+  return `${first}/${random.pick(["+", "+", "7"])}/${random.pick(["b", "c", "", "17", "none"])}`;
+}
+
+const SHAPES = [
+  ["narrow", randomName, randomFilter],
+  ["wide", wideName, wideFilter],
+] as const;
+const CASES = SHAPES.flatMap(([shape, name, filter]) => SEEDS.map((seed) => [shape, seed, name, filter] as const));
+
+test.each(CASES)(
+  "random storing and deleting, then every kind of search: %s names, seed %d",
+  (_shape, seed, name, filter) => {
+    const random = new Random(seed);
+    const store = new RetainedStore();
+    const model = new Map<string, string>();
+    for (let step = 0; step < 400; step++) {
+      const topicName = name(random);
+      if (random.oneIn(3)) {
+        expect(store.delete(topicName)?.message.topicName.text).toBe(model.has(topicName) ? topicName : undefined);
+        model.delete(topicName);
+      } else {
+        const payload = "x".repeat(random.between(1, 50));
+        const message = ownedMessage(topicName, payload);
+        const before = store.bytes;
+        const growth = store.growthBy(message);
+        const entry = store.set(message);
+        expect([entry.message, store.get(topicName), store.bytes - before]).toEqual([message, entry, growth]);
+        model.set(topicName, payload);
       }
-      if (random.oneIn(2)) continue;
-      const topicName = randomName(random);
-      untouched.delete(topicName);
-      change(topicName, random.oneIn(2));
+      const weight = [...model].reduce((sum, [name, payload]) => sum + weightOf(name, payload), 0);
+      expect([store.count, store.bytes]).toEqual([model.size, weight]);
+      if (step % 10 > 0) continue;
+      const topicFilter = filter(random);
+      const expected = [...model.keys()].filter((name) => naiveMatch(topicFilter, name)).sort();
+      expect(namesOf(search(store.walk(topicFilter)))).toEqual(expected);
     }
-    const expected = [...untouched].filter((name) => naiveMatch(topicFilter, name));
-    for (const topicName of expected) expect(found).toContain(topicName);
-    expect(new Set(found).size).toBe(found.length);
-    for (const topicName of found) expect(naiveMatch(topicFilter, topicName)).toBe(true);
-    expect([walk.next(), walk.next()]).toEqual([undefined, undefined]);
-  }
+    for (const topicName of [...model.keys()]) store.delete(topicName);
+    expect([store.count, store.bytes, search(store.walk("#"))]).toEqual([0, 0, []]);
+  },
+);
+
+test.each(CASES)(
+  "a search during which the store changes finds what was there all the time, once: %s names, seed %d",
+  (_shape, seed, name, filter) => {
+    const random = new Random(seed);
+    const store = new RetainedStore();
+    const present = new Set<string>();
+    const change = (topicName: string, isDeleted: boolean): void => {
+      if (isDeleted) {
+        store.delete(topicName);
+        present.delete(topicName);
+      } else {
+        store.set(ownedMessage(topicName, "x"));
+        present.add(topicName);
+      }
+    };
+    for (let at = 0; at < 100; at++) change(name(random), false);
+    for (let round = 0; round < 20; round++) {
+      const topicFilter = random.pick([
+        "#",
+        "+/#",
+        "a/#",
+        "+/+",
+        "+/b/#",
+        "+",
+        "a/+/c",
+        filter(random),
+        filter(random),
+      ]);
+      const sequenceMax = store.sequence;
+      const walk = store.walk(topicFilter);
+      /** Names whose message has not been touched since the search began. */
+      const untouched = new Set(present);
+      const found: string[] = [];
+      for (let entry = walk.next(); entry !== undefined; entry = walk.next()) {
+        if (entry !== null) {
+          const topicName = entry.message.topicName.text;
+          // What is found is what is stored now, never what was.
+          expect(store.get(topicName)).toBe(entry);
+          if (entry.sequence <= sequenceMax) found.push(topicName);
+        }
+        if (random.oneIn(2)) continue;
+        const topicName = name(random);
+        untouched.delete(topicName);
+        change(topicName, random.oneIn(2));
+      }
+      const expected = [...untouched].filter((name) => naiveMatch(topicFilter, name));
+      for (const topicName of expected) expect(found).toContain(topicName);
+      expect(new Set(found).size).toBe(found.length);
+      for (const topicName of found) expect(naiveMatch(topicFilter, topicName)).toBe(true);
+      expect([walk.next(), walk.next()]).toEqual([undefined, undefined]);
+    }
+  },
+);
+
+test("a search by the last level ends, though with each of its steps one more message comes that it would find", () => {
+  const store = new RetainedStore();
+  for (let at = 0; at < 100; at++) store.set(ownedMessage(`a/${at}/${at < 10 ? "b" : "c"}`, "x"));
+  const walk = store.walk("a/+/b");
+  let steps = 0;
+  while (walk.next() !== undefined && steps < 1000) store.set(ownedMessage(`a/new${steps++}/b`, "x"));
+  expect(steps).toBeLessThan(1000);
 });
 
 describe("what a search costs", () => {
@@ -127,6 +169,46 @@ describe("what a search costs", () => {
     expect(stepsOf(store.walk("r/1/#"))).toBeLessThan(3 * 110);
     expect(stepsOf(store.walk("r/+/none"))).toBeLessThan(3 * 20);
     expect(stepsOf(store.walk("#"))).toBeLessThan(3 * 1020);
+  });
+
+  /** Messages under `a/<n>`, every so many of them with another last level than the rest. */
+  function beside(total: number, every: number): RetainedStore {
+    const store = new RetainedStore();
+    for (let at = 0; at < total; at++) store.set(ownedMessage(`a/${at}/${at % every === 0 ? "b" : "c"}`, "x"));
+    return store;
+  }
+
+  test.each(["a/+/b", "+/+/b", "a/+/none"])("%s costs its matches, whatever lies beside them", (topicFilter) => {
+    const few = beside(100, 10);
+    const many = beside(5000, 500);
+    const matches = topicFilter.endsWith("b") ? 10 : 0;
+    expect([few, many].map((store) => search(store.walk(topicFilter)).length)).toEqual([matches, matches]);
+    expect(stepsOf(many.walk(topicFilter))).toBeLessThan(20);
+    expect(stepsOf(few.walk(topicFilter))).toBeLessThan(20);
+  });
+
+  test.each(["a/+/c", "+/1/c", "+/+/c"])(
+    "%s costs its places, where more messages end in the same level",
+    (topicFilter) => {
+      const store = new RetainedStore();
+      for (let at = 0; at < 2000; at++) store.set(ownedMessage(`other/levels/${at}/c`, "x"));
+      for (let at = 0; at < 10; at++) store.set(ownedMessage(`a/${at}/c`, "x"));
+      expect(stepsOf(store.walk(topicFilter))).toBeLessThan(60);
+    },
+  );
+
+  test("finding out which way is cheaper costs no more than that way", () => {
+    const store = new RetainedStore();
+    for (let at = 0; at < 2000; at++) store.set(ownedMessage(`a/${at}/${at % 50}/${at % 100 === 0 ? "b" : "c"}`, "x"));
+    expect(search(store.walk("a/+/+/b"))).toHaveLength(20);
+    expect(stepsOf(store.walk("a/+/+/b"))).toBeLessThan(3 * 20 + 10);
+  });
+
+  test("a search by the last level that has gone nearly everywhere still ends soon", () => {
+    const store = beside(3000, 2);
+    for (let at = 0; at < 3000; at += 2) if (at !== 1500) store.delete(`a/${at}/b`);
+    expect(namesOf(search(store.walk("a/+/b")))).toEqual(["a/1500/b"]);
+    expect(stepsOf(store.walk("a/+/b"))).toBeLessThan(10);
   });
 
   test("each step of it is small: no message waits for a long one", () => {

@@ -6,11 +6,14 @@ export class RetainedEntry {
   message: ApplicationMessage;
   /** Order of storing: higher is later. */
   sequence = 0;
+  /** Order of the topics' first messages: kept when one is stored in place of another. */
+  readonly number: number;
   weightBytes = 0;
   readonly deadline: Deadline<RetainedEntry>;
 
-  constructor(message: ApplicationMessage) {
+  constructor(message: ApplicationMessage, number: number) {
     this.message = message;
+    this.number = number;
     this.deadline = new Deadline<RetainedEntry>("retained", this);
   }
 

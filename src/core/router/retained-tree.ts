@@ -12,7 +12,7 @@ export class RetainedNode {
   entry: RetainedEntry | null = null;
 }
 
-/** Adds an entry whose topic has none. */
+/** Adds an entry whose topic has none. `levels` have to be copies: one of them is kept. */
 export function addToTree(root: RetainedNode, entry: RetainedEntry, levels: readonly string[]): void {
   let node = root;
   for (let at = 0; at < levels.length; at++) {
@@ -20,7 +20,7 @@ export function addToTree(root: RetainedNode, entry: RetainedEntry, levels: read
     node.children ??= new Map();
     const child = node.children.get(level);
     if (child === undefined) {
-      node.children.set(copyOf(level), entry);
+      node.children.set(level, entry);
       return;
     }
     if (child instanceof RetainedNode) {
@@ -47,7 +47,7 @@ function nodeOver(entry: RetainedEntry, at: number): RetainedNode {
  * The level as a string of its own. As a part of a Topic Name it may keep the whole of that alive, long after the message has
  * gone, where other names share the level.
  */
-function copyOf(level: string): string {
+export function copyOf(level: string): string {
   return [level, ""].join("");
 }
 
