@@ -12,7 +12,7 @@ export class RetainedNode {
   entry: RetainedEntry | null = null;
 }
 
-/** Adds an entry whose topic has none. `levels` have to be copies: one of them is kept. */
+/** Adds an entry whose topic has none. The last of `levels` has to be a copy: others keep it too. */
 export function addToTree(root: RetainedNode, entry: RetainedEntry, levels: readonly string[]): void {
   let node = root;
   for (let at = 0; at < levels.length; at++) {
@@ -20,7 +20,7 @@ export function addToTree(root: RetainedNode, entry: RetainedEntry, levels: read
     node.children ??= new Map();
     const child = node.children.get(level);
     if (child === undefined) {
-      node.children.set(level, entry);
+      node.children.set(at === levels.length - 1 ? level : copyOf(level), entry);
       return;
     }
     if (child instanceof RetainedNode) {

@@ -55,10 +55,12 @@ export class RetainedStore {
 
   #add(topicName: string, message: ApplicationMessage): RetainedEntry {
     const entry = new RetainedEntry(message, this.sequence + 1);
-    const levels = topicName.split("/").map(copyOf);
+    const levels = topicName.split("/");
+    const lastLevel = copyOf(levels.pop()!);
+    levels.push(lastLevel);
     this.#byName.set(topicName, entry);
     addToTree(this.#root, entry, levels);
-    this.#lastLevels.add(levels[levels.length - 1]!, entry);
+    this.#lastLevels.add(lastLevel, entry);
     return entry;
   }
 
