@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const MARK = "RQTT_BROWSER_PROFILE";
-const END_ROUNDS_MAX = 200;
+const END_ROUNDS_MAX = 1_000;
 
 /** What a browser has to know of a server whose certificate nobody has signed. */
 export interface TrustedServer {
@@ -252,7 +252,7 @@ function pidsOf(folder: string): number[] {
     .map(Number);
 }
 
-function killAllOf(folder: string): number {
+function killAllOf(folder: string): number[] {
   const pids = pidsOf(folder);
   for (const pid of pids) {
     try {
@@ -261,13 +261,27 @@ function killAllOf(folder: string): number {
       // Gone already.
     }
   }
-  return pids.length;
+  return pids;
+}
+
+/** Not there, or only its exit code is. One whose first thread has ended may still have others that write files. */
+function isGone(pid: number): boolean {
+  try {
+    const isDead = readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+    return isDead && readdirSync(`/proc/${pid}/task`).length <= 1;
+  } catch {
+    return true;
+  }
 }
 
 /** Until there is none: a process that is killed may just have started another one. */
 async function endAllOf(folder: string): Promise<void> {
-  for (let round = 0; killAllOf(folder) > 0; round++) {
-    if (round === END_ROUNDS_MAX) throw new Error(`processes of ${folder} do not end`);
+  const killed = new Set<number>();
+  for (let round = 0; round < END_ROUNDS_MAX; round++) {
+    const found = killAllOf(folder);
+    for (const pid of found) killed.add(pid);
+    if (found.length === 0 && [...killed].every(isGone)) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+  throw new Error(`processes of ${folder} do not end`);
 }
