@@ -157,8 +157,11 @@ export class GatheredChanges implements RecordSink {
 
   queueProgress(sessionNumber: number, sequence: number, progress: DeliveryProgress, packetId: number): void {
     const change = this.#change(sessionNumber);
-    if (change === null || change.deleted?.has(sequence) === true) return;
-    const place = change.puts?.get(sequence) ?? change.progressed?.get(sequence);
+    if (change === null) return;
+    const put = change.puts?.get(sequence);
+    // Unless it has come anew since.
+    if (put === undefined && change.deleted?.has(sequence) === true) return;
+    const place = put ?? change.progressed?.get(sequence);
     if (place === undefined) (change.progressed ??= new Map()).set(sequence, { progress, packetId });
     else {
       place.progress = progress;
