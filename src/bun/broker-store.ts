@@ -25,6 +25,8 @@ export class BrokerStore {
   #broker: Broker | undefined;
   #turn: Turn | undefined;
   #isFull = false;
+  /** Pages that have come and are not handled. */
+  #pages: { readonly request: number; readonly records: Uint8Array }[] = [];
 
   private constructor(store: SqliteStore, log: Log) {
     this.#store = store;
@@ -45,7 +47,9 @@ export class BrokerStore {
       ...(diskFreeBytesMin === 0 ? {} : { spareBytes: diskFreeBytesMin }),
       events: {
         committed: (ticket) => tell((broker) => broker.committed(ticket, nowMs())),
-        paged: (request, records) => tell((broker) => broker.paged(request, records, nowMs())),
+        paged: (request, records) => {
+          if (opened.self !== undefined) opened.self.#paged(request, records);
+        },
         space: (isFull) => {
           if (opened.self !== undefined) opened.self.#space(isFull);
         },
@@ -92,6 +96,18 @@ export class BrokerStore {
     what(this.#broker);
     this.#turn?.schedule();
   }
+
+  /** One in each round of the event loop: thousands of clients that come back at once must not stop everybody else. */
+  #paged(request: number, records: Uint8Array): void {
+    this.#pages.push({ request, records });
+    if (this.#pages.length === 1) setImmediate(this.#handlePage);
+  }
+
+  readonly #handlePage = (): void => {
+    const { request, records } = this.#pages.shift()!;
+    if (this.#pages.length > 0) setImmediate(this.#handlePage);
+    this.#tell((broker) => broker.paged(request, records, nowMs()));
+  };
 
   #space(isFull: boolean): void {
     this.#isFull = isFull;

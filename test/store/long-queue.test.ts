@@ -10,7 +10,7 @@ import { HeldStore } from "../support/held-store.ts";
 import { type ConnectInit, type TestClient, World, type WorldOptions } from "../support/world.ts";
 
 const KEPT: ConnectInit = { clientId: "kept", cleanStart: false, properties: { sessionExpiryInterval: 3600 } };
-/** Fourteen of them fill the window of a client that is there, none fits that of one that is away beside another. */
+/** Seven of them fill the window of a client that is there, none fits that of one that is away beside another. */
 const LARGE = "x".repeat(300_000);
 
 function kept(receiveMaximum: number): ConnectInit {
@@ -107,7 +107,7 @@ describe("the oldest gives way", () => {
     const { world, next } = filled({ ...options, limits: { queueMessagesMax: 40 } }, 40, LARGE);
     const back = world.connect(kept(14));
     expect(numbers(back.packets)).toEqual(upTo(0, 13));
-    // Fourteen more are in memory; their places are taken first, then those that the store alone has.
+    // Some more are in memory; their places are taken first, then those that the store alone has.
     const publisher = world.connect();
     for (let at = 40; at < 94; at++) publisher.publish("t", `${at}`, { qos: 1 });
     const again = next();
@@ -222,7 +222,7 @@ describe("a client that leaves", () => {
     const publisher = world.connect();
     publisher.publish("t", `40 ${LARGE}`, { qos: 1 });
     const session = client.connection.session!;
-    expect(session.queue!.bytes).toBeGreaterThan(3_000_000);
+    expect(session.queue!.bytes).toBeGreaterThan(1_500_000);
     client.drop();
     expect(session.queue!.bytes).toBeLessThan(600_000);
     expect(world.broker.report("kept")).toMatchObject({ queuedMessages: 40 });

@@ -19,6 +19,9 @@ const WINDOW_MESSAGES = 4_096;
 const WINDOW_MESSAGES_AWAY = 256;
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const WINDOW_BYTES_AWAY = 256 * 1024;
+/** What is read at once, for everybody else has to wait until it is handled: a few milliseconds. */
+const PAGE_MESSAGES = 1_024;
+const PAGE_BYTES = 1024 * 1024;
 
 /** What stands for a Topic Name that the store gives back. */
 export interface TopicNames {
@@ -100,7 +103,7 @@ export class Tails {
     const bytes = session.queue?.bytes ?? 0;
     if (messages > WINDOW_MESSAGES / 2 || bytes > WINDOW_BYTES / 2) return;
     tail.isSearch = false;
-    this.#ask(session, tail, tail.afterSequence, WINDOW_MESSAGES - messages, WINDOW_BYTES - bytes);
+    this.#ask(session, tail, tail.afterSequence, PAGE_MESSAGES, PAGE_BYTES);
   }
 
   /** The queue is full: looks for messages that have expired, where there may be some. Their places are free a little later. */
