@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { HeldStore } from "../support/held-store.ts";
-import { type ConnectInit, type TestClient, World } from "../support/world.ts";
+import { type ConnectInit, type TestClient, toText, World } from "../support/world.ts";
 
 const KEPT: ConnectInit = { clientId: "kept", cleanStart: false, properties: { sessionExpiryInterval: 3600 } };
 
@@ -168,4 +168,29 @@ test("a transport that is behind stays so, whatever the store commits meanwhile"
   world.settle();
   feeder.sendPublish("feed", "x".repeat(1_000));
   expect([client.paused, client.backlogBytes]).toEqual([true, before]);
+});
+
+test("a feed of small messages that waits for the store is put together, and comes as it was", () => {
+  const { world, store } = begin();
+  world.connect(KEPT).subscribe("t", { qos: 1 });
+  const client = world.connect();
+  client.subscribe("feed", { qos: 0 });
+  const feeder = world.connect();
+  store.automatic = false;
+  client.sendPublish("t", "x", { qos: 1 });
+  for (let at = 0; at < 3_000; at++) feeder.sendPublish("feed", `${at}`);
+  // In the middle of it, something that has to wait for longer, and something that is not copied.
+  client.sendPublish("t", "y", { qos: 1 });
+  feeder.sendPublish("feed", "x".repeat(100_000));
+  for (let at = 3_000; at < 6_000; at++) feeder.sendPublish("feed", `${at}`);
+  client.disconnect();
+  expect(client.connection.withheld!.length).toBeLessThan(15);
+  world.store!.carryOut(world.broker, world.nowMs, 1);
+  world.settle();
+  expect([client.packets.length, client.closed]).toEqual([3_001, false]);
+  carryOut(world);
+  const texts = client.takeAll().flatMap((packet) => (packet.type === "publish" ? [toText(packet.payload)] : []));
+  const numbers = Array.from({ length: 6_000 }, (_, at) => `${at}`);
+  expect(texts).toEqual([...numbers.slice(0, 3_000), "x".repeat(100_000), ...numbers.slice(3_000)]);
+  expect([client.closed, client.connection.withheldBytes]).toEqual([true, 0]);
 });

@@ -36,8 +36,10 @@ export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionSt
 /** Bytes that leave, or a close that happens, when the store has what they speak of. */
 export interface Withheld {
   readonly ticket: number;
-  readonly bytes: Uint8Array;
-  /** Nobody changes them any more. */
+  /** More room than is used, where more came for the same ticket. */
+  bytes: Uint8Array;
+  length: number;
+  /** They are a message's own: nobody changes them any more. */
   readonly lasting: boolean;
   /** -1: the connection stays. */
   readonly closeReason: number;

@@ -19,6 +19,8 @@ const WRITER_BYTES_FIRST = 4 * 1024;
 const WRITER_BYTES_KEPT_MAX = 256 * 1024;
 /** Capacity of all writers kept for the next turn. */
 const FREE_BYTES_MAX = 16 * 1024 * 1024;
+/** What waits for one ticket is put together up to this size, or a feed of small messages would cost an object each. */
+const WITHHELD_BYTES_TOGETHER = 16 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 export class Outboxes {
@@ -101,7 +103,7 @@ export class Outboxes {
     if (connection.closeReason !== -1) {
       const reasonCode = connection.closeReason;
       connection.closeReason = -1;
-      if (this.#mustWait(connection)) this.#withhold(connection, NO_BYTES, true, reasonCode);
+      if (this.#mustWait(connection)) this.#withhold(connection, NO_BYTES, false, reasonCode);
       else this.#close(connection, reasonCode);
     }
   }
@@ -157,10 +159,19 @@ export class Outboxes {
   }
 
   #withhold(connection: Connection, bytes: Uint8Array, lasting: boolean, closeReason: number): void {
-    connection.withheld ??= [];
-    connection.withheld.push({ ticket: connection.awaitedTicket, bytes, lasting, closeReason });
-    connection.withheldBytes += bytes.length;
+    const { withheld, awaitedTicket: ticket } = connection;
+    const { length } = bytes;
+    connection.withheldBytes += length;
     this.#withholding.add(connection);
+    const last = withheld?.[withheld.length - 1];
+    const isMore = last !== undefined && last.ticket === ticket && last.closeReason === -1 && !last.lasting;
+    if (isMore && !lasting && closeReason === -1 && last.length + length <= WITHHELD_BYTES_TOGETHER) {
+      append(last, bytes);
+      return;
+    }
+    const entry = { ticket, bytes: lasting ? bytes : bytes.slice(), length, lasting, closeReason };
+    if (withheld === null) connection.withheld = [entry];
+    else withheld.push(entry);
   }
 
   /** Sends what need not wait any longer. */
@@ -169,9 +180,10 @@ export class Outboxes {
     const isDue = ({ ticket }: Withheld): boolean => ticket <= this.#journal.committedTicket;
     let count = 0;
     for (; count < withheld.length && isDue(withheld[count]!); count++) {
-      const { bytes, lasting, closeReason } = withheld[count]!;
-      connection.withheldBytes -= bytes.length;
-      if (bytes.length > 0) this.#give(connection, bytes, lasting);
+      const { bytes, length, closeReason } = withheld[count]!;
+      connection.withheldBytes -= length;
+      // Nobody else has them: they may be kept as they are.
+      if (length > 0) this.#give(connection, bytes.subarray(0, length), true);
       if (closeReason !== -1) this.#close(connection, closeReason);
     }
     connection.withheld = count === withheld.length ? null : withheld.slice(count);
@@ -196,7 +208,7 @@ export class Outboxes {
   #pass(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
     if (connection === this.#speaker) this.handled();
     if (this.#mustWait(connection)) {
-      this.#withhold(connection, lasting ? bytes : bytes.slice(), true, -1);
+      this.#withhold(connection, bytes, lasting, -1);
       this.#note(connection, connection.withheldBytes);
     } else {
       this.#give(connection, bytes, lasting);
@@ -221,4 +233,15 @@ export class Outboxes {
     // Whoever does not read must not go on making the broker answer: acknowledgements would pile up.
     connection.wire.pause();
   }
+}
+
+function append(entry: Withheld, bytes: Uint8Array): void {
+  const length = entry.length + bytes.length;
+  if (length > entry.bytes.length) {
+    const grown = new Uint8Array(Math.max(length, Math.min(length * 2, WITHHELD_BYTES_TOGETHER)));
+    grown.set(entry.bytes.subarray(0, entry.length));
+    entry.bytes = grown;
+  }
+  entry.bytes.set(bytes, entry.length);
+  entry.length = length;
 }
