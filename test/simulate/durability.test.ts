@@ -1,6 +1,7 @@
 /**
  * Seeded lives of a broker that is killed again and again, between any two steps of its store: no acknowledged message is lost, no
- * QoS 2 message comes twice, order is kept. The same seed gives the same life.
+ * QoS 2 message comes twice, order is kept. The same where its power fails, for clients of listeners that promise as much beside
+ * clients of one that does not. The same seed gives the same life.
  */
 import { expect, test } from "bun:test";
 import { Random } from "../fuzz/random.ts";
@@ -22,22 +23,34 @@ interface Outcome {
   readonly forgotten: number;
 }
 
+interface Plan {
+  /** The broker acknowledges what its store does not have. */
+  readonly forgetful?: boolean;
+  /** The power fails, and half of the clients are promised no more than that what they say survives the process. */
+  readonly power?: boolean;
+  /** They are judged as if they were promised all. */
+  readonly strict?: boolean;
+}
+
 class Life {
   readonly #random: Random;
   readonly #store = new HeldStore({ automatic: false });
   readonly #publishers: PersistentClient[];
   readonly #subscribers: PersistentClient[];
-  readonly #forgetful: boolean;
+  readonly #plan: Plan;
   #world: World;
   #count = 0;
 
-  /** `forgetful`: the broker acknowledges what its store does not have. */
-  constructor(seed: number, forgetful: boolean) {
+  constructor(seed: number, plan: Plan) {
     this.#random = new Random(seed);
-    this.#forgetful = forgetful;
+    this.#plan = plan;
     this.#world = this.#start(1_750_000_000_000);
-    this.#publishers = ["p1", "p2"].map((id) => new PersistentClient(id, 100));
-    this.#subscribers = ["s1", "s2"].map((id) => new PersistentClient(id, this.#random.pick([1, 3, 20])));
+    // Those with a 2 are promised less.
+    const durability = plan.power === true ? ("written" as const) : undefined;
+    const client = (id: string, receiveMaximum: number) =>
+      new PersistentClient(id, receiveMaximum, 0, id.endsWith("2") ? durability : undefined);
+    this.#publishers = ["p1", "p2"].map((id) => client(id, 100));
+    this.#subscribers = ["s1", "s2"].map((id) => client(id, this.#random.pick([1, 3, 20])));
     for (const { clientId } of this.#subscribers) this.#subscribe(clientId);
     for (const client of this.#everybody) client.connect(this.#world);
   }
@@ -47,7 +60,7 @@ class Life {
   }
 
   #start(nowMs: number): World {
-    const config = { durability: this.#forgetful ? "memory" : "fsync" } as const;
+    const config = { durability: this.#plan.forgetful === true ? "memory" : "fsync" } as const;
     return new World({ store: this.#store, nowMs, config });
   }
 
@@ -93,7 +106,8 @@ class Life {
   /** Some of what was on its way to the disk has got there, and nobody was told. */
   #crash(): void {
     this.#store.writeSilently(this.#random.below(this.#store.calls.length + 1));
-    this.#store.crash();
+    if (this.#plan.power === true) this.#store.losePower(this.#random.below(this.#store.unsynced + 1));
+    else this.#store.crash();
     for (const client of this.#everybody) client.lose();
     this.#world = this.#start(this.#world.nowMs + 10);
     for (const client of this.#everybody) if (!this.#random.oneIn(4)) client.connect(this.#world);
@@ -115,12 +129,16 @@ class Life {
   }
 
   #judge(): Outcome {
-    const acknowledged = this.#publishers.flatMap((publisher) => [...publisher.acknowledged]);
+    const isPromised = ({ durability }: PersistentClient): boolean =>
+      durability === undefined || this.#plan.strict === true;
+    const acknowledged = this.#publishers.filter(isPromised).flatMap((publisher) => [...publisher.acknowledged]);
     const each = this.#subscribers.map(({ received }) => judge(received, acknowledged));
+    // Who is promised less may get a message twice.
+    const promised = each.filter((_, at) => isPromised(this.#subscribers[at]!));
     return {
       lost: each.flatMap(({ lost }) => lost),
-      doubled: each.flatMap(({ doubled }) => doubled),
-      late: each.flatMap(({ late }) => late),
+      doubled: promised.flatMap(({ doubled }) => doubled),
+      late: promised.flatMap(({ late }) => late),
       forgotten: this.#everybody.reduce((sum, { forgotten }) => sum + forgotten, 0),
     };
   }
@@ -145,8 +163,8 @@ function judge(received: readonly string[], acknowledged: readonly string[]): Om
   return { lost: acknowledged.filter((text) => !seen.has(text)), doubled, late };
 }
 
-function live(seed: number, forgetful = false): Outcome {
-  const life = new Life(seed, forgetful);
+function live(seed: number, plan: Plan = {}): Outcome {
+  const life = new Life(seed, plan);
   for (let step = 0; step < STEPS; step++) life.step();
   return life.end();
 }
@@ -155,7 +173,18 @@ test.each(SEEDS)("life %d", (seed) => {
   expect(live(seed)).toEqual({ lost: [], doubled: [], late: [], forgotten: 0 });
 });
 
+const POWER_SEEDS = SEEDS.slice(0, Math.ceil(SEEDS.length / 3));
+
+test.each(POWER_SEEDS)("life %d, with losses of power", (seed) => {
+  expect(live(seed, { power: true })).toEqual({ lost: [], doubled: [], late: [], forgotten: 0 });
+});
+
+test("a client that was promised less is let down by a loss of power", () => {
+  const lost = POWER_SEEDS.slice(0, 30).flatMap((seed) => live(seed, { power: true, strict: true }).lost);
+  expect(lost.length).toBeGreaterThan(0);
+});
+
 test("a broker that acknowledges too early is found out", () => {
-  const lost = SEEDS.slice(0, 30).flatMap((seed) => live(seed, true).lost);
+  const lost = SEEDS.slice(0, 30).flatMap((seed) => live(seed, { forgetful: true }).lost);
   expect(lost.length).toBeGreaterThan(0);
 });

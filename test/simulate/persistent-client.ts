@@ -4,6 +4,7 @@
  */
 import type { Packet } from "../../src/core/codec/packet.ts";
 import type { Session } from "../../src/core/session/session.ts";
+import type { Durability } from "../../src/core/store/store-engine.ts";
 import type { TestClient, World } from "../support/world.ts";
 
 /** A message on its way to the broker. */
@@ -26,6 +27,8 @@ export class PersistentClient {
   readonly #receiveMaximum: number;
   /** Payloads are as long as this at least. */
   readonly #payloadBytes: number;
+  /** What its listener promises. */
+  readonly durability: Durability | undefined;
   #client: TestClient | null = null;
   #outgoing: Outgoing[] = [];
   /** QoS 2 identifiers of the broker that were taken and not released. */
@@ -34,8 +37,9 @@ export class PersistentClient {
   #wasLetIn = false;
   #isLetIn = false;
 
-  constructor(clientId: string, receiveMaximum: number, payloadBytes = 0) {
+  constructor(clientId: string, receiveMaximum: number, payloadBytes = 0, durability?: Durability) {
     this.clientId = clientId;
+    this.durability = durability;
     this.#payloadBytes = payloadBytes;
     this.#receiveMaximum = receiveMaximum;
   }
@@ -55,7 +59,8 @@ export class PersistentClient {
 
   connect(world: World): void {
     const properties = { sessionExpiryInterval: 10_000, receiveMaximum: this.#receiveMaximum };
-    this.#client = world.dial({ clientId: this.clientId, cleanStart: false, properties });
+    const { clientId, durability } = this;
+    this.#client = world.dial({ clientId, cleanStart: false, properties, durability });
     this.#isLetIn = false;
   }
 

@@ -13,7 +13,10 @@ type Call =
   | { readonly what: "page"; readonly request: number; readonly ask: (engine: MemoryEngine) => Uint8Array };
 
 export class HeldStore implements Store {
-  readonly engine = new MemoryEngine();
+  engine = new MemoryEngine();
+  /** Batches that a power failure leaves, and those it may take: written, and nothing was synced since. */
+  #synced: Uint8Array[] = [];
+  #unsynced: Uint8Array[] = [];
   /** Calls that were not carried out yet, oldest first. */
   readonly calls: Call[] = [];
   /** Whether everything is carried out whenever the world settles. */
@@ -38,7 +41,7 @@ export class HeldStore implements Store {
       if (call.what === "page") {
         broker.paged(call.request, call.ask(this.engine), nowMs);
       } else {
-        this.engine.apply([call.records], call.durability);
+        this.#write(call.records, call.durability);
         broker.committed(call.ticket, nowMs);
       }
     }
@@ -47,12 +50,34 @@ export class HeldStore implements Store {
   /** Writes the oldest calls without telling anybody: the crash comes in between. */
   writeSilently(count: number): void {
     for (const call of this.calls.splice(0, count)) {
-      if (call.what === "commit") this.engine.apply([call.records], call.durability);
+      if (call.what === "commit") this.#write(call.records, call.durability);
     }
+  }
+
+  #write(records: Uint8Array, durability: Durability): void {
+    this.engine.apply([records], durability);
+    this.#unsynced.push(records);
+    if (durability !== "fsync") return;
+    this.#synced.push(...this.#unsynced);
+    this.#unsynced = [];
   }
 
   /** The process ends: what was not carried out never happened. */
   crash(): void {
     this.calls.length = 0;
+  }
+
+  /** The power fails: of what was not synced, the first `survivors` batches are there. */
+  losePower(survivors: number): void {
+    this.crash();
+    this.#synced.push(...this.#unsynced.slice(0, survivors));
+    this.#unsynced = [];
+    this.engine = new MemoryEngine();
+    for (const records of this.#synced) this.engine.apply([records], "fsync");
+  }
+
+  /** Batches that a power failure may take. */
+  get unsynced(): number {
+    return this.#unsynced.length;
   }
 }

@@ -18,6 +18,7 @@ import type { Connection } from "../../src/core/connection/connection.ts";
 import { allowAll } from "../../src/core/gate/allow-all.ts";
 import { type BrokerConfig, type Capabilities, DEFAULT_BROKER_CONFIG, type Limits } from "../../src/core/limits.ts";
 import type { AuthHost, LogFields, LogLevel, Wire } from "../../src/core/ports.ts";
+import type { Durability } from "../../src/core/store/store-engine.ts";
 import { HeldStore } from "./held-store.ts";
 
 export interface WorldOptions {
@@ -46,6 +47,8 @@ export interface ConnectInit {
   username?: string;
   password?: string | Uint8Array;
   properties?: Properties;
+  /** What its listener promises; otherwise what the broker does. */
+  durability?: Durability | undefined;
 }
 
 export interface PublishInit {
@@ -93,13 +96,13 @@ export class World {
   }
 
   /** A Network Connection on which nothing was sent yet. */
-  open(level: ProtocolLevel = 5, remoteAddress = "192.0.2.1"): TestClient {
-    return new TestClient(this, level, remoteAddress);
+  open(level: ProtocolLevel = 5, remoteAddress = "192.0.2.1", durability?: Durability): TestClient {
+    return new TestClient(this, level, remoteAddress, durability);
   }
 
   /** A client that sent CONNECT; its CONNACK is still to be taken. */
   dial(init: ConnectInit = {}): TestClient {
-    const client = this.open(init.level ?? 5);
+    const client = this.open(init.level ?? 5, undefined, init.durability);
     client.clientId = init.clientId ?? `client${++this.#clientIds}`;
     client.send(connectPacket(client.clientId, init));
     return client;
@@ -164,6 +167,7 @@ export function connectPacket(clientId: string, init: ConnectInit): Packet {
 export class TestClient implements Wire {
   readonly remoteAddress: string;
   readonly listener = "test://";
+  readonly durability: Durability | undefined;
   readonly world: World;
   readonly connection: Connection;
   level: ProtocolLevel;
@@ -183,8 +187,9 @@ export class TestClient implements Wire {
   #packetId = 0;
   readonly #framer = new Framer(Number.MAX_SAFE_INTEGER);
 
-  constructor(world: World, level: ProtocolLevel, remoteAddress: string) {
+  constructor(world: World, level: ProtocolLevel, remoteAddress: string, durability: Durability | undefined) {
     this.remoteAddress = remoteAddress;
+    this.durability = durability;
     this.world = world;
     this.level = level;
     this.connection = world.broker.open(this, world.nowMs);
