@@ -78,6 +78,8 @@ interface Step {
   readonly node: RetainedNode;
   /** Level of the filter that the node's children are compared with. */
   readonly at: number;
+  /** Where that level stands in the names below the node. */
+  readonly start: number;
   /** Under a "#": everything matches. */
   readonly all: boolean;
   children: Iterator<[string, RetainedNode | RetainedEntry]> | null;
@@ -93,7 +95,7 @@ export class TreeWalk {
   constructor(root: RetainedNode, levels: readonly string[]) {
     this.#root = root;
     this.#levels = levels;
-    this.#steps = [{ node: root, at: 0, all: false, children: null }];
+    this.#steps = [{ node: root, at: 0, start: 0, all: false, children: null }];
   }
 
   /** One more step: an entry or a node, where the levels come to one; `null` if they do not; `undefined` at the end. */
@@ -102,25 +104,25 @@ export class TreeWalk {
     if (step === undefined) return undefined;
     if (step.children !== null) return this.#nextChild(step, step.children);
     this.#steps.pop();
-    const { node, at, all } = step;
+    const { node, at, start, all } = step;
     const level = this.#levels[at];
     if (all || level === "#") {
       // "#" matches its parent level too, so this node counts.
-      this.#goThrough(node, at, true);
+      this.#goThrough(node, at, start, true);
       return node;
     }
     if (level === undefined) return node;
     if (level === "+") {
-      this.#goThrough(node, at + 1, false);
+      this.#goThrough(node, at + 1, start, false);
       return null;
     }
     const child = node.children?.get(level);
-    return child === undefined ? null : this.#lookAt(child, at + 1, false);
+    return child === undefined ? null : this.#lookAt(child, at + 1, start + level.length + 1, false);
   }
 
-  #goThrough(node: RetainedNode, at: number, all: boolean): void {
+  #goThrough(node: RetainedNode, at: number, start: number, all: boolean): void {
     const { children } = node;
-    if (children !== null) this.#steps.push({ node, at, all, children: children.entries() });
+    if (children !== null) this.#steps.push({ node, at, start, all, children: children.entries() });
   }
 
   #nextChild(step: Step, children: Iterator<[string, RetainedNode | RetainedEntry]>): RetainedEntry | null {
@@ -132,12 +134,12 @@ export class TreeWalk {
     const [name, child] = value as [string, RetainedNode | RetainedEntry];
     // [MQTT-4.7.2-1]: a wildcard at the first level passes over topics of the server.
     if (step.node === this.#root && name.startsWith("$")) return null;
-    return this.#lookAt(child, step.at, step.all);
+    return this.#lookAt(child, step.at, step.start + name.length + 1, step.all);
   }
 
-  #lookAt(child: RetainedNode | RetainedEntry, at: number, all: boolean): RetainedEntry | null {
-    if (child instanceof RetainedEntry) return all || child.matches(this.#levels) ? child : null;
-    this.#steps.push({ node: child, at, all, children: null });
+  #lookAt(child: RetainedNode | RetainedEntry, at: number, start: number, all: boolean): RetainedEntry | null {
+    if (child instanceof RetainedEntry) return all || child.matchesFrom(this.#levels, at, start) ? child : null;
+    this.#steps.push({ node: child, at, start, all, children: null });
     return null;
   }
 }
