@@ -198,12 +198,22 @@ describe("expiry and revocation", () => {
     const client = world.connect({ properties: method("a") });
     users.set("a", "everything", { expiresAtMs: world.nowMs + 3_600_000 });
     client.send({ type: "auth", reasonCode: 0x19, properties: method("a") });
-    client.take("auth");
+    const later = String(Math.floor((world.nowMs + 3_600_000) / 1000));
+    expect(client.take("auth").properties.userProperties).toEqual([["auth-expires", later]]);
     world.advance(3_599_999);
     expect(client.closed).toBe(false);
     users.set("b", "everything");
     client.send({ type: "auth", reasonCode: 0x19, properties: method("b") });
     expect(client.take("disconnect").reasonCode).toBe(0x87);
+  });
+
+  test("[MQTT-3.1.2-29] AUTH has no User Property for who wants none", () => {
+    const users = new Users();
+    const world = new World({ auth: users });
+    users.set("a", "everything", { expiresAtMs: world.nowMs + 1_000 });
+    const client = world.connect({ properties: { ...method("a"), requestProblemInformation: 0 } });
+    client.send({ type: "auth", reasonCode: 0x19, properties: method("a") });
+    expect(client.take("auth").properties).toEqual({ authenticationMethod: "M" });
   });
 
   test("drop ends the connections it picks, and only those", () => {

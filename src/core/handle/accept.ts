@@ -211,6 +211,11 @@ function sendConnack(
   return answer(state, connection, { type: "connack", sessionPresent, reasonCode: ReasonCode.Success, properties });
 }
 
+/** For clients that renew in time, in CONNACK and in the AUTH that ends a re-authentication: seconds since 1970. */
+export function expiryHint({ expiresAtMs }: PrincipalInit): [string, string][] {
+  return expiresAtMs === undefined ? [] : [["auth-expires", String(Math.floor(expiresAtMs / 1000))]];
+}
+
 /** What the client has to know; whatever equals its default is left out, so that CONNACK fits a tiny client. */
 function connackProperties(
   state: BrokerState,
@@ -240,10 +245,7 @@ function connackProperties(
     properties.authenticationMethod = connection.authenticationMethod; // [MQTT-4.12.0-5]
     if (authenticationData !== undefined) properties.authenticationData = authenticationData;
   }
-  const userProperties: [string, string][] = [];
-  const expiresAtMs = connection.principal?.expiresAtMs;
-  // A hint for clients that renew in time: seconds since 1970.
-  if (expiresAtMs !== undefined) userProperties.push(["auth-expires", String(Math.floor(expiresAtMs / 1000))]);
+  const userProperties = expiryHint(connection.principal!);
   // What an acknowledgement promises here.
   if (state.journal.isOn) userProperties.push(["durability", connection.durability]);
   if (userProperties.length > 0) properties.userProperties = userProperties;

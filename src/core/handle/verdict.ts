@@ -4,6 +4,7 @@
  * The gate stands here: an accepted CONNECT goes on in handle/accept.ts, a refused one leaves no trace. While a verdict is
  * awaited before CONNACK the connection's input is held; during a re-authentication everything else goes on.
  */
+import type { Properties } from "../codec/property.ts";
 import { ReasonCode } from "../codec/reason-code.ts";
 import { type Connection, ConnectionState } from "../connection/connection.ts";
 import type { Exchange } from "../gate/exchange.ts";
@@ -11,7 +12,7 @@ import { refusalOf, refusalReasonCode } from "../gate/gate.ts";
 import type { PrincipalInit, Verdict } from "../gate/provider.ts";
 import type { AuthRequest } from "../ports.ts";
 import type { BrokerState } from "../state.ts";
-import { acceptConnect, adoptPrincipal, expiryIntervalMax, mayUseClientId, ownerOf } from "./accept.ts";
+import { acceptConnect, adoptPrincipal, expiryHint, expiryIntervalMax, mayUseClientId, ownerOf } from "./accept.ts";
 import { answer, disconnect, refuse } from "./answer.ts";
 import { revokeUncovered } from "./revoke.ts";
 
@@ -146,6 +147,8 @@ function letIn(
   session.expiryInterval = Math.min(session.expiryInterval, expiryIntervalMax(state, principal));
   revokeUncovered(state, session);
   state.journal.session(session);
-  const properties = authProperties(exchange.method!, data);
+  const properties: Properties = authProperties(exchange.method!, data);
+  const userProperties = connection.wantsProblemInformation ? expiryHint(principal) : []; // [MQTT-3.1.2-29]
+  if (userProperties.length > 0) properties.userProperties = userProperties;
   answer(state, connection, { type: "auth", reasonCode: ReasonCode.Success, properties });
 }
