@@ -43,7 +43,7 @@ describe.skipIf(!existsSync("/usr/sbin/mosquitto"))("mosquitto (apt-get install 
   }, START_MS);
   for (const level of LEVELS) {
     clientSuite({ name: "tcp", level, target: () => tcp(broker.tcpUrl) });
-    // Its WebSocket listener does not get as far as the end of a large packet.
+    // Version 2.0.11 takes a large packet over WebSocket, but does not send one to its end, to MQTT.js neither.
     clientSuite({ name: "ws", level, target: () => broker.wsUrl }, (name) => !name.includes("1 MB"));
   }
 });
