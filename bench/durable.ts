@@ -14,6 +14,7 @@ import type { DurablePlan, DurableResult } from "./durable-load.ts";
 import { type Figure, figure, judged, type PartResult, reportPart } from "./figure.ts";
 import { type LoadOptions, runOnce } from "./measurement.ts";
 import { mosquittoThatSaves, PEERS } from "./peers.ts";
+import type { DotPlot } from "./plot.ts";
 import { startProgram } from "./program.ts";
 import { progressBar } from "./progress-bar.ts";
 import { scenarioNamed } from "./scenarios.ts";
@@ -151,7 +152,28 @@ async function measureSpeed(options: DurableOptions, isSubscriberAway: boolean):
     figures.push(figure("rqtt, fsync, to mosquitto saving every change", "×", ratios, { atLeast: PEER_RATIO_MIN }));
   }
   const failures = brokers.flatMap((broker, at) => failuresOf(broker, results[at]));
-  return { part: isSubscriberAway ? "durable, away" : "durable, speed", figures, failures, detail: results };
+  const plot = plotOf(isSubscriberAway ? "durable-away" : "durable-speed", {
+    title: `Durable messages a second, subscriber ${isSubscriberAway ? "away" : "there"}`,
+    subtitle: `${PAYLOAD_BYTES} bytes, QoS 1, window ${WINDOW}; more is better`,
+    xLabel: "messages/s",
+    rows: ["acknowledged", "taken afterwards"].map((name) => rowOf(name, figures, brokers)),
+  });
+  return { part: isSubscriberAway ? "durable, away" : "durable, speed", figures, failures, detail: results, plot };
+}
+
+type PartPlot = NonNullable<PartResult["plot"]>;
+
+function plotOf(name: string, plot: DotPlot): PartPlot {
+  return { name, ...plot, rows: plot.rows.filter(({ dots }) => dots.length > 0) };
+}
+
+/** The figures of this name, a dot for each broker. */
+function rowOf(name: string, figures: readonly Figure[], brokers: readonly Broker[]): DotPlot["rows"][number] {
+  const dots = brokers.flatMap((broker) => {
+    const found = figures.find((one) => one.name === `${broker.name}: ${name}`);
+    return found === undefined ? [] : [{ series: broker.name, value: found.value }];
+  });
+  return { name, dots };
 }
 
 async function measureRate(options: DurableOptions): Promise<PartResult> {
@@ -185,7 +207,19 @@ async function measureRate(options: DurableOptions): Promise<PartResult> {
     ];
   });
   const failures = brokers.flatMap((broker, at) => failuresOf(broker, results[at]));
-  return { part: `durable, ${RATE_PER_SECOND.toLocaleString("en")} a second`, figures, failures, detail: results };
+  const plot = plotOf("durable-rate", {
+    title: `Acknowledgements at ${RATE_PER_SECOND.toLocaleString("en")} messages a second`,
+    subtitle: "from when a message was due until its PUBACK was read; less is better",
+    xLabel: "ms",
+    rows: ["p50", "p99"].map((name) => rowOf(name, figures, brokers)),
+  });
+  return {
+    plot,
+    part: `durable, ${RATE_PER_SECOND.toLocaleString("en")} a second`,
+    figures,
+    failures,
+    detail: results,
+  };
 }
 
 /** The seed benchmark: nothing in it is kept, so a store may not slow it down. */

@@ -4,7 +4,9 @@
  * A bound that is missed is told and is no failure: on a busy machine it may be the machine. A failure is a broker that did
  * not do what was measured: it let in whom it should have kept out, kept out whom it should have let in, or lost a message.
  */
+import type { PlotFile } from "./curve-report.ts";
 import { median } from "./measurement.ts";
+import { type DotPlot, dotPlot } from "./plot.ts";
 import { aligned } from "./text-table.ts";
 
 export interface Bound {
@@ -29,6 +31,7 @@ export interface PartResult {
   readonly failures: readonly string[];
   /** Whatever else was measured, run by run. */
   readonly detail: unknown;
+  readonly plot?: DotPlot & { readonly name: string };
 }
 
 export function figure(name: string, unit: string, runs: readonly number[], bound: Bound | null = null): Figure {
@@ -54,6 +57,10 @@ export function reportPart({ part, figures, notes = [], failures }: PartResult):
   const told = notes.map((note) => `note: ${note}`);
   const titles = [part, "median", "lowest to highest", "wanted"];
   return [...aligned([titles, ...rows]), ...told, ...failed, ""].join("\n");
+}
+
+export function partPlots({ plot }: PartResult): PlotFile[] {
+  return plot === undefined ? [] : [{ name: `${plot.name}.svg`, title: plot.title, svg: dotPlot(plot) }];
 }
 
 export function boundText({ atMost, atLeast }: Bound): string {

@@ -2,23 +2,25 @@
 import type { Circumstances } from "./circumstances.ts";
 import { curveNotes, curveOf, curvePlots, curveTable } from "./curve-report.ts";
 import { CURVES } from "./curves.ts";
-import { boundText, type PartResult } from "./figure.ts";
+import { boundText, type PartResult, partPlots } from "./figure.ts";
 import { scenarioNotes, scenarioTable } from "./report.ts";
-import type { CapacityDocument, CurveDocument, ResultDocument, ScenarioDocument } from "./results.ts";
+import type { CurveDocument, FigureDocument, ResultDocument, ScenarioDocument } from "./results.ts";
 import { scenarioPlot } from "./scenario-plot.ts";
 import { seedTable } from "./seed-table.ts";
 import { markdownTable } from "./text-table.ts";
 
 export function resultsPage(documents: readonly ResultDocument[]): string {
   const scenarios = documents.filter((document) => document.kind === "scenarios");
-  const capacity = documents.filter((document) => document.kind === "capacity");
+  const isOfFigures = (document: ResultDocument): document is FigureDocument =>
+    document.kind === "capacity" || document.kind === "durable";
+  const figures = documents.filter(isOfFigures);
   const place = ({ curve }: CurveDocument) => CURVES.findIndex(({ name }) => name === curve.name);
   const curves = documents.filter((document) => document.kind === "curve").toSorted((a, b) => place(a) - place(b));
   const sections = [
     "# Results",
     "Written by `bun run bench` with `--results`, from the JSON files beside it; not to be edited. How to read it: [the benchmarks](../README.md).",
     ...scenarios.flatMap(scenarioSections),
-    ...capacity.flatMap(capacitySections),
+    ...figures.flatMap(figureSections),
     ...(curves.length === 0 ? [] : ["## How cost grows"]),
     ...curves.flatMap(curveSections),
   ];
@@ -41,18 +43,26 @@ function scenarioSections(document: ScenarioDocument): string[] {
   ];
 }
 
-function capacitySections(document: CapacityDocument): string[] {
-  return ["## What a broker holds", circumstancesText(document), ...document.results.flatMap(partSections)];
+const TITLES = { capacity: "What a broker holds", durable: "Acknowledgements that wait for the disk" };
+
+function figureSections(document: FigureDocument): string[] {
+  return [`## ${TITLES[document.kind]}`, circumstancesText(document), ...document.results.flatMap(partSections)];
 }
 
-function partSections({ part, figures, notes = [], failures }: PartResult): string[] {
+function partSections(result: PartResult): string[] {
+  const { part, figures, notes = [], failures } = result;
   const rows = figures.map(({ name, unit, value, bound, isMet }) => [
     name,
     `${value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 1 : 0 })} ${unit}`,
     bound === null ? "" : `${boundText(bound)} ${isMet ? "met" : "missed"}`,
   ]);
   const told = [...failures.map((failure) => `FAILED ${failure}`), ...notes];
-  return [`**${part}**`, markdownTable([["", "found", "wanted"], ...rows]).join("\n"), ...list(told)];
+  return [
+    `**${part}**`,
+    ...partPlots(result).map(({ name, title }) => `![${title}](${name})`),
+    markdownTable([["", "found", "wanted"], ...rows]).join("\n"),
+    ...list(told),
+  ];
 }
 
 function curveSections(document: CurveDocument): string[] {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Circumstances } from "./circumstances.ts";
 import { curvePlots, type PlotFile } from "./curve-report.ts";
 import type { CurveResult } from "./curves.ts";
-import type { PartResult } from "./figure.ts";
+import { type PartResult, partPlots } from "./figure.ts";
 import type { Row } from "./report.ts";
 import { resultsPage } from "./results-page.ts";
 import { scenarioPlot } from "./scenario-plot.ts";
@@ -17,8 +17,9 @@ export interface ScenarioDocument extends Circumstances {
   readonly rows: readonly Row[];
 }
 
-export interface CapacityDocument extends Circumstances {
-  readonly kind: "capacity";
+/** Figures by parts: of what a broker holds, or of what waits for the disk. */
+export interface FigureDocument extends Circumstances {
+  readonly kind: "capacity" | "durable";
   readonly results: readonly PartResult[];
 }
 
@@ -27,7 +28,7 @@ export interface CurveDocument extends Circumstances {
   readonly curve: CurveResult;
 }
 
-export type ResultDocument = ScenarioDocument | CapacityDocument | CurveDocument;
+export type ResultDocument = ScenarioDocument | FigureDocument | CurveDocument;
 
 export function saveResult(folder: string, document: ResultDocument): void {
   mkdirSync(folder, { recursive: true });
@@ -39,7 +40,8 @@ export function saveResult(folder: string, document: ResultDocument): void {
 
 export function plotsOf(document: ResultDocument): PlotFile[] {
   if (document.kind === "curve") return curvePlots(document.curve);
-  return document.kind === "scenarios" ? [scenarioPlot(document.rows)].filter((plot) => plot !== null) : [];
+  if (document.kind === "scenarios") return [scenarioPlot(document.rows)].filter((plot) => plot !== null);
+  return document.results.flatMap(partPlots);
 }
 
 function readResults(folder: string): ResultDocument[] {

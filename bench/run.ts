@@ -123,7 +123,7 @@ async function runDurableAndExit(parts: readonly string[]): Promise<never> {
   const { runDurable } = await import("./durable.ts");
   const options = { runs: runsOr(3), quick: values.quick, table: !values.json, signal: abort.signal };
   const results = await runDurable(parts, options);
-  keep({ ...CIRCUMSTANCES, kind: "capacity", results });
+  keep({ ...CIRCUMSTANCES, kind: "durable", results });
   if (values.json) printJson({ results });
   process.exit(results.some(({ failures }) => failures.length > 0) ? 1 : 0);
 }

@@ -51,6 +51,25 @@ const documents: readonly ResultDocument[] = [
       { part: "idle", figures: [figure("each", "bytes", [4096], { atMost: 4096 })], failures: [], detail: null },
     ],
   },
+  {
+    ...SOMEWHERE,
+    kind: "durable",
+    results: [
+      {
+        part: "durable, speed",
+        figures: [figure("acknowledged", "messages/s", [70_000], { atLeast: 60_000 })],
+        failures: [],
+        detail: null,
+        plot: {
+          name: "durable-speed",
+          title: "Durable messages a second",
+          subtitle: "more is better",
+          xLabel: "messages/s",
+          rows: [{ name: "acknowledged", dots: [{ series: "rqtt", value: 70_000 }] }],
+        },
+      },
+    ],
+  },
 ];
 
 describe("a folder of results", () => {
@@ -69,6 +88,7 @@ describe("a folder of results", () => {
       "curve-rate-p99.svg",
       "curve-rate-percentiles.svg",
       "curve-rate.svg",
+      "durable-speed.svg",
       "scenarios.svg",
     ]);
     for (const name of plots) expect(existsSync(join(folder, name))).toBe(true);
