@@ -21,6 +21,8 @@ export interface DurablePlan {
   /** null: as fast as the window lets it. */
   readonly ratePerSecond: number | null;
   readonly isSubscriberAway: boolean;
+  /** Whether another client sends PINGREQ all the while, one after the other. */
+  readonly pings: boolean;
 }
 
 export interface DurableResult {
@@ -29,6 +31,8 @@ export interface DurableResult {
   /** Until everything was acknowledged. */
   readonly broker: ProcessUse;
   readonly acknowledgement: Latency;
+  /** Round trips of the pings, which no disk holds up: how long the broker's event loop did something else. */
+  readonly ping: Latency | null;
   /** From its return to the last message; 0 where it was there. */
   readonly drainSeconds: number;
   readonly faults: DeliveryFaults;
@@ -116,6 +120,39 @@ function everythingTaken(subscriber: Subscriber, messages: number): Promise<void
   });
 }
 
+/** A client with nothing else to do, one PINGREQ a millisecond. */
+class Pings {
+  readonly #link: Link;
+  readonly #delaysMs: number[] = [];
+  #stopped = false;
+  readonly #over: Promise<void>;
+
+  private constructor(link: Link) {
+    this.#link = link;
+    this.#over = this.#run();
+  }
+
+  static async start(port: number): Promise<Pings> {
+    return new Pings(await Link.connect({ transport: "tcp", port }, "bench-pings", PROTOCOL_LEVEL));
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      const startMs = performance.now();
+      await this.#link.ping();
+      this.#delaysMs.push(performance.now() - startMs);
+      await Bun.sleep(1);
+    }
+  }
+
+  async stop(): Promise<Latency> {
+    this.#stopped = true;
+    await this.#over;
+    this.#link.close();
+    return latencyOf(Float64Array.from(this.#delaysMs));
+  }
+}
+
 async function main(): Promise<void> {
   const plan = await readPlan<DurablePlan>();
   const ledger = new DeliveryLedger(0, 1, plan.payloadBytes);
@@ -126,12 +163,14 @@ async function main(): Promise<void> {
   const what = { number: 0, topicNames: [TOPIC_NAME], newTopicEach: false, qos: 1, payloadBytes, window } as const;
   const publisher = new Publisher(link, what);
   printLine("begun");
+  const pings = plan.pings ? await Pings.start(plan.port) : null;
   const meter = new ProcessMeter(plan.brokerPid);
   meter.start();
   const startMs = performance.now();
   const delaysMs = await publishAll(plan, publisher);
   const acknowledgedMs = performance.now();
   const broker = meter.stop();
+  const ping = pings === null ? null : await pings.stop();
   if (plan.isSubscriberAway) subscriber = await subscribe(plan, ledger);
   await everythingTaken(subscriber, plan.messages);
   const drainSeconds = plan.isSubscriberAway ? (performance.now() - acknowledgedMs) / 1000 : 0;
@@ -140,6 +179,7 @@ async function main(): Promise<void> {
     seconds: (acknowledgedMs - startMs) / 1000,
     broker,
     acknowledgement: latencyOf(delaysMs),
+    ping,
     drainSeconds,
     faults: ledger.faults(plan.messages),
   } satisfies DurableResult);

@@ -5,13 +5,14 @@
  *
  * PART is `speed` (a subscriber whose session is kept is there: as fast as it goes), `rate` (60,000 messages a second, how long
  * acknowledgements take), `away` (nobody is there: everything goes to disk, then the subscriber comes and takes it) or
- * `clean` (the seed benchmark, whose sessions end with their connections, with a store beside one in memory). `speed` and
+ * `clean` (the seed benchmark, whose sessions end with their connections, with a store beside one in memory) or `slow` (every
+ * sync takes 50 ms longer, by strace; another client's pings tell whether anybody waits for the disk who need not). `speed` and
  * `away` have Debian's mosquitto beside them where there is one, told to save every change.
  */
 import { type Broker, startBroker } from "./broker-process.ts";
 import { rqttWith } from "./brokers.ts";
 import type { DurablePlan, DurableResult } from "./durable-load.ts";
-import { type Figure, figure, judged, type PartResult, reportPart } from "./figure.ts";
+import { type Bound, type Figure, figure, judged, type PartResult, reportPart } from "./figure.ts";
 import { type LoadOptions, runOnce } from "./measurement.ts";
 import { mosquittoThatSaves, PEERS } from "./peers.ts";
 import type { DotPlot } from "./plot.ts";
@@ -39,6 +40,9 @@ const PER_SECOND_MIN = 60_000;
 const P99_MILLIS_MAX = 15;
 const PEER_RATIO_MIN = 10;
 const CLEAN_RATIO_MAX = 1.03;
+const SLOW_SYNC_MILLIS = 50;
+const SLOW_RATE_PER_SECOND = 10_000;
+const STALL_MILLIS_MAX = 20;
 
 /** Room for everything that waits, as the peers have it. */
 const ROOM = ["--set", "limits.queueMessagesMax=10000000", "--set", "limits.queueBytesMax=10000000000"];
@@ -48,6 +52,7 @@ const PARTS: Readonly<Record<string, (options: DurableOptions) => Promise<PartRe
   rate: measureRate,
   away: (options) => measureSpeed(options, true),
   clean: measureClean,
+  slow: measureSlow,
 };
 
 export async function runDurable(names: readonly string[], options: DurableOptions): Promise<PartResult[]> {
@@ -72,13 +77,14 @@ function savingPeer(): Broker | null {
   return path === null ? null : mosquittoThatSaves(path);
 }
 
-type Load = Pick<DurablePlan, "messages" | "ratePerSecond" | "isSubscriberAway">;
+type Load = Pick<DurablePlan, "messages" | "ratePerSecond" | "isSubscriberAway"> & Partial<DurablePlan>;
 
 async function run(broker: Broker, load: Load, signal: AbortSignal): Promise<DurableResult> {
   const running = await startBroker(broker);
   try {
     const { port, pid } = running;
-    const plan: DurablePlan = { ...load, port, brokerPid: pid, payloadBytes: PAYLOAD_BYTES, window: WINDOW };
+    const usual = { payloadBytes: PAYLOAD_BYTES, window: WINDOW, pings: false };
+    const plan: DurablePlan = { ...usual, ...load, port, brokerPid: pid };
     return await startProgram<DurableResult>("durable-load.ts", plan, { limitSeconds: LIMIT_SECONDS, signal }).result;
   } finally {
     await running.stop();
@@ -220,6 +226,61 @@ async function measureRate(options: DurableOptions): Promise<PartResult> {
     failures,
     detail: results,
   };
+}
+
+/** The same broker, whose every sync is late. Traced by a process beside it, so that its own id stays its own. */
+function withSlowDisk(broker: Broker, strace: string): Broker {
+  const late = ["-e", "trace=fdatasync,fsync", "-e", `inject=fdatasync,fsync:delay_enter=${SLOW_SYNC_MILLIS * 1000}`];
+  const traced = [strace, "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", ...late];
+  return {
+    ...broker,
+    name: `${broker.name}, slow disk`,
+    command: (listener, folder) => [...traced, ...broker.command(listener, folder)],
+  };
+}
+
+/** Who waits for a slow disk: acknowledgements have to, a ping must not. */
+async function measureSlow(options: DurableOptions): Promise<PartResult> {
+  const part = `durable, syncs of ${SLOW_SYNC_MILLIS} ms`;
+  const strace = Bun.which("strace");
+  if (strace === null) return { part, figures: [], notes: ["strace is not installed"], failures: [], detail: null };
+  const quick = kept("fsync");
+  const brokers = [quick, withSlowDisk(quick, strace)];
+  const messages = SLOW_RATE_PER_SECOND * RATE_SECONDS * (options.quick ? 0.1 : 1);
+  const load = {
+    messages,
+    ratePerSecond: SLOW_RATE_PER_SECOND,
+    isSubscriberAway: true,
+    window: 4 * WINDOW,
+    pings: true,
+  };
+  const results = await inTurns(brokers, options, () => load);
+  const figures = brokers.flatMap(({ name }, at) => {
+    const millis = (label: string, pick: (one: DurableResult) => number, bound: Bound | null = null) =>
+      figure(
+        `${name}: ${label}`,
+        "ms",
+        results[at].map((one) => pick(one) / 1000),
+        bound,
+      );
+    return [
+      millis("acknowledged, p50", ({ acknowledgement }) => acknowledgement.p50Micros),
+      millis("acknowledged, p99", ({ acknowledgement }) => acknowledgement.p99Micros),
+      millis("ping, p50", ({ ping }) => ping!.p50Micros),
+      millis("ping, p99", ({ ping }) => ping!.p99Micros),
+      millis("ping, longest", ({ ping }) => ping!.maxMicros, at === 1 ? { atMost: STALL_MILLIS_MAX } : null),
+    ];
+  });
+  const plot = plotOf("durable-slow", {
+    title: `Who waits for syncs of ${SLOW_SYNC_MILLIS} ms`,
+    subtitle: `${SLOW_RATE_PER_SECOND.toLocaleString("en")} messages a second to a session that is away; less is better`,
+    xLabel: "ms",
+    rows: ["acknowledged, p50", "acknowledged, p99", "ping, p50", "ping, p99", "ping, longest"].map((name) =>
+      rowOf(name, figures, brokers),
+    ),
+  });
+  const failures = brokers.flatMap((broker, at) => failuresOf(broker, results[at]));
+  return { part, figures, failures, detail: results, plot };
 }
 
 /** The seed benchmark: nothing in it is kept, so a store may not slow it down. */
