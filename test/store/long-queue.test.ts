@@ -161,6 +161,18 @@ test("a page of which nothing could be read does not take away what came meanwhi
   expect(world.broker.report("kept")).toMatchObject({ queuedMessages: 0 });
 });
 
+/** How many pages the world's store is asked for from now on. */
+function countPages(world: World): () => number {
+  const store = world.store!;
+  const { page } = store;
+  let pages = 0;
+  store.page = (...asked) => {
+    pages++;
+    page.apply(store, asked);
+  };
+  return () => pages;
+}
+
 function waitingIn(store: HeldStore): number[] {
   const sequences: number[] = [];
   let tail = 0;
@@ -190,6 +202,21 @@ describe("messages that have expired", () => {
     expect(everything(world.connect(KEPT))).toEqual([...upTo(0, 299), ...upTo(600, 899)]);
   });
 
+  test("are looked for once, not again and again, while a client takes nothing", () => {
+    const { world, next } = filled({ limits: { queueMessagesMax: 2_000 } }, 1_500, "x".repeat(3_000));
+    const properties = { messageExpiryInterval: 10 };
+    const publisher = world.connect();
+    for (let at = 0; at < 500; at++) publisher.publish("t", "short", { qos: 1, properties });
+    const client = world.connect(kept(1));
+    world.advance(11_000);
+    // One is under way: the first finds its place, the second looks for one.
+    const pages = countPages(world);
+    for (let at = 0; at < 20; at++) publisher.publish("t", `${1_500 + at}`, { qos: 1 });
+    expect(pages()).toBeLessThan(30);
+    expect(everything(client)).toEqual([...upTo(0, 1_500), ...upTo(1_502, 1_519)]);
+    expect(everything(next().connect(KEPT))).toEqual([]);
+  });
+
   test("the same where they were there before the broker", () => {
     const next = worlds({ limits: { queueMessagesMax: 10 } });
     const before = next();
@@ -213,6 +240,20 @@ test("a client that takes nothing has no more than its window in memory", () => 
   const client = world.connect(kept(1));
   expect(client.connection.session!.queue!.bytes).toBeLessThan(5_000_000);
   expect(everything(client)).toEqual(upTo(0, 59));
+});
+
+test("a page is small, however much waits", () => {
+  const { world } = filled({}, 3_000);
+  world.store!.automatic = false;
+  const back = world.dial(KEPT);
+  let pages = 0;
+  for (; world.store!.calls.length > 0; carryOut(world, 1)) {
+    const [call] = world.store!.calls;
+    if (call!.what !== "page") continue;
+    expect(call!.messagesMax).toBeLessThanOrEqual(1_024);
+    pages++;
+  }
+  expect([pages, numbers(back.packets).length]).toEqual([3, 3_000]);
 });
 
 describe("a client that leaves", () => {

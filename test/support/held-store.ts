@@ -10,7 +10,12 @@ import type { Durability } from "../../src/core/store/store-engine.ts";
 /** One call that waits: a batch, or the question for a page. */
 type Call =
   | { readonly what: "commit"; readonly records: Uint8Array; readonly ticket: number; readonly durability: Durability }
-  | { readonly what: "page"; readonly request: number; readonly ask: (engine: MemoryEngine) => Uint8Array };
+  | {
+      readonly what: "page";
+      readonly request: number;
+      readonly messagesMax: number;
+      readonly ask: (engine: MemoryEngine) => Uint8Array;
+    };
 
 export class HeldStore implements Store {
   engine = new MemoryEngine();
@@ -32,7 +37,7 @@ export class HeldStore implements Store {
 
   page(request: number, sessionNumber: number, afterSequence: number, messagesMax: number, bytesMax: number): void {
     const ask = (engine: MemoryEngine) => engine.page(sessionNumber, afterSequence, messagesMax, bytesMax);
-    this.calls.push({ what: "page", request, ask });
+    this.calls.push({ what: "page", request, messagesMax, ask });
   }
 
   /** Carries out the oldest calls; the broker is told. */

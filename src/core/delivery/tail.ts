@@ -98,10 +98,7 @@ export class Tails {
 
   /** Asks for the next page where there is one, room for it, and a client. */
   refill(session: Session, tail: QueueTail): void {
-    if (tail.count === 0 || tail.request !== 0 || session.connection === null) return;
-    const messages = session.queue?.length ?? 0;
-    const bytes = session.queue?.bytes ?? 0;
-    if (messages > WINDOW_MESSAGES / 2 || bytes > WINDOW_BYTES / 2) return;
+    if (tail.count === 0 || tail.request !== 0 || !hasRoom(session)) return;
     tail.isSearch = false;
     this.#ask(session, tail, tail.afterSequence, PAGE_MESSAGES, PAGE_BYTES);
   }
@@ -199,10 +196,10 @@ export class Tails {
     this.#journal.placeGone(session, row.sequence);
   }
 
-  /** Goes on with a search, unless there is a client to send messages to, or nothing behind this place. */
+  /** Goes on with a search, unless there is a client that takes messages, or nothing behind this place. */
   #searched(session: Session, tail: QueueTail, last: number): void {
     if (last >= tail.lastSequence) tail.nextExpiryMs = tail.foundExpiryMs;
-    else if (session.connection === null && tail.count > 0)
+    else if (!hasRoom(session) && tail.count > 0)
       this.#ask(session, tail, last, WINDOW_MESSAGES_AWAY, WINDOW_BYTES_AWAY);
   }
 
@@ -252,6 +249,12 @@ export class Tails {
     message.owned = true;
     return message;
   }
+}
+
+/** Whether there is a client, and room for a page in its window. */
+function hasRoom({ connection, queue }: Session): boolean {
+  if (connection === null) return false;
+  return queue === null || (queue.length <= WINDOW_MESSAGES / 2 && queue.bytes <= WINDOW_BYTES / 2);
 }
 
 function grow(tail: QueueTail, { sizeBytes, expiresAtMs }: ApplicationMessage): void {
