@@ -84,4 +84,33 @@ describe.skipIf(!isMounted)("a full disk", () => {
     ]);
     await store.close();
   }, 60_000);
+
+  test("lets what waits be read, and what is drained before it was written needs no room", async () => {
+    const folder = join(disk, "drained");
+    const client = new StoreClient();
+    rmSync(filler, { force: true });
+    rmSync(join(disk, "data"), { recursive: true, force: true });
+    const store = await openStore({ folder, events: client.events, spareBytes: 1 });
+    let last = 0;
+    while (client.space.length === 0) {
+      const ticket = client.commit(store, put(++last));
+      await client.until(() => client.space.length > 0 || client.committed.at(-1) === ticket);
+    }
+    const behind = client.commit(store, put(last + 1));
+    const waiting = await client.untilPaged(client.page(store, 1, -1, 10_000, 100_000_000));
+    expect(waiting.map(({ sequence }) => sequence)).toEqual(Array.from({ length: last + 1 }, (_, at) => at + 1));
+    expect(client.committed.at(-1)).toBe(last - 1);
+    for (const sequence of [last, last + 1]) {
+      client.commit(
+        store,
+        batchOf((writer) => writer.queueDelete(1, sequence)),
+      );
+    }
+    await client.untilCommitted(behind + 2);
+    expect(client.space).toEqual([true]);
+    const left = await client.untilPaged(client.page(store, 1, last - 3));
+    expect(left.map(({ sequence }) => sequence)).toEqual([last - 2, last - 1]);
+    expect(client.faults).toEqual([]);
+    await store.close();
+  }, 60_000);
 });

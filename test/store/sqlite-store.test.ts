@@ -144,6 +144,33 @@ describe("trouble", () => {
     await store.close();
   });
 
+  test("a disk without room: what waits is read as it will be", async () => {
+    const [store, client] = await open({ trouble: { failAs: "full", failAfter: 2 } });
+    await client.untilCommitted(client.commit(store, session(1)));
+    await client.untilCommitted(
+      client.commit(
+        store,
+        batchOf((writer) => {
+          for (const sequence of [1, 2, 3]) writer.queuePut(aPlace(1, sequence), aMessage("t", `message ${sequence}`));
+        }),
+      ),
+    );
+    client.commit(store, put(1, 4));
+    await client.until(() => client.space.length > 0);
+    const ask = async (after: number) =>
+      (await client.untilPaged(client.page(store, 1, after, 3))).map(({ sequence }) => sequence);
+    expect(await ask(-1)).toEqual([1, 2, 3]);
+    client.commit(
+      store,
+      batchOf((writer) => writer.queueDelete(1, 2)),
+    );
+    expect(await ask(0)).toEqual([1, 3, 4]);
+    client.commit(store, put(1, 5));
+    expect(await ask(3)).toEqual([4, 5]);
+    expect(client.committed).toEqual([1, 2]);
+    await store.close();
+  });
+
   test("a disk without room does not keep the broker from ending", async () => {
     const [store, client] = await open({ trouble: { failAs: "full", failAfter: 1 } });
     await client.untilCommitted(client.commit(store, session(1)));

@@ -152,10 +152,23 @@ export class SqliteEngine implements StoreEngine {
     return { brokerMs, wallMs, sessionNumberMax, messageNumberMax: 0 };
   }
 
-  page(sessionNumber: number, afterSequence: number, messagesMax: number, bytesMax: number): Uint8Array<ArrayBuffer> {
+  /** Changes to gather for batches that cannot be applied yet; of use until the next transaction. */
+  noChanges(): GatheredChanges {
+    return new GatheredChanges(this.#kept);
+  }
+
+  /** `ahead`: changes that are to be seen though they are not written. */
+  page(
+    sessionNumber: number,
+    afterSequence: number,
+    messagesMax: number,
+    bytesMax: number,
+    ahead?: GatheredChanges,
+  ): Uint8Array<ArrayBuffer> {
     const writer = new RecordWriter();
+    const change = ahead?.sessions.get(sessionNumber);
     try {
-      this.#reader.page(sessionNumber, afterSequence, messagesMax, bytesMax, writer);
+      this.#reader.page(sessionNumber, afterSequence, messagesMax, bytesMax, writer, change);
     } catch (error) {
       throw storeFault(error, `reading ${this.path}`);
     }

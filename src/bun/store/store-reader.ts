@@ -5,7 +5,9 @@
  * Identifiers are dropped and counted; without a session or a subscription nobody knows what else is missing: refused.
  * Reads are short, from key to key: no statement is open while the caller does something else.
  */
+import { readMessage } from "../../core/store/read-records.ts";
 import type { RecordSink } from "../../core/store/store-record.ts";
+import type { SessionChange } from "./gathered-changes.ts";
 import {
   type Columns,
   isInbound,
@@ -70,22 +72,38 @@ export class StoreReader {
     yield* this.#loadRetained(sink);
   }
 
-  /** Messages that wait, as `StoreEngine.page`. */
-  page(sessionNumber: number, afterSequence: number, messagesMax: number, bytesMax: number, sink: RecordSink): void {
+  /** Messages that wait, as `StoreEngine.page`. `ahead`: what will become of the session, though it is not written yet. */
+  page(
+    sessionNumber: number,
+    afterSequence: number,
+    messagesMax: number,
+    bytesMax: number,
+    sink: RecordSink,
+    ahead?: SessionChange,
+  ): void {
     let [count, bytes, after] = [0, 0, afterSequence];
-    if (!this.sessions.has(sessionNumber)) return;
-    while (count < messagesMax && bytes < bytesMax) {
+    let isMore = this.sessions.has(sessionNumber) && ahead?.isWiped !== true;
+    while (isMore && count < messagesMax && bytes < bytesMax) {
       const rows = this.#sql.page.values(sessionNumber, after, Math.min(BODIES_AT_ONCE, messagesMax - count));
-      if (rows.length === 0) return;
-      after = rows.at(-1)![0] as number;
+      isMore = rows.length > 0;
       for (const columns of rows) {
         if (bytes >= bytesMax) return;
+        after = columns[0] as number;
+        if (ahead?.deleted?.has(after) === true || ahead?.progressed?.has(after) === true) continue;
         const place = this.#place(sessionNumber, columns);
         if (place === null) continue;
         sink.queuePut(place.row, place.message);
         count++;
         bytes += place.weight;
       }
+    }
+    // What is new comes behind everything that is there.
+    for (const { row, message, progress } of ahead?.puts?.values() ?? []) {
+      if (count >= messagesMax || bytes >= bytesMax) return;
+      if (progress !== 0 || row.sequence <= afterSequence) continue;
+      sink.queuePut(row, readMessage(message.bytes));
+      count++;
+      bytes += message.weight;
     }
   }
 

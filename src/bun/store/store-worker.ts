@@ -2,12 +2,14 @@
  * The Worker that has a store: the only connection that writes, for as long as the broker runs. It blocks on the disk so that
  * the main thread never does.
  *
- * Invariant: orders are carried out in the order in which they came. After a failure of the disk nothing is ever carried out
- * again. It ends by itself, when it has been told to close and has nothing left to wait for.
+ * Invariant: orders are carried out in the order in which they came; while commits wait for room, pages show what they will
+ * have changed. After a failure of the disk nothing is ever carried out again. It ends by itself, when it has been told to close and has nothing left to wait for.
  */
+import { readRecords } from "../../core/store/read-records.ts";
 import { RecordWriter } from "../../core/store/record-writer.ts";
 import type { Durability, StoreLoad } from "../../core/store/store-engine.ts";
 import { diskSize, FreeSpace } from "./free-space.ts";
+import type { GatheredChanges } from "./gathered-changes.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { claimFolder, type FolderLock, setAside, storePath } from "./store-folder.ts";
@@ -32,7 +34,10 @@ class StoreWorker {
   readonly #ticks = setInterval(() => this.#tick(), TICK_MS);
   #idle: ReturnType<typeof setTimeout> | undefined;
   #orders: (CommitOrder | PageOrder)[] = [];
-  #isWaitingForSpace = false;
+  /** Commits that found no room, and what has come since; all are tried together. */
+  #held: CommitOrder[] = [];
+  /** What those will have changed. */
+  #heldChanges: GatheredChanges | undefined;
   #hasWorked = false;
   #hasFailed = false;
   #transactions = 0;
@@ -72,11 +77,14 @@ class StoreWorker {
 
   work(orders: readonly (CommitOrder | PageOrder)[]): void {
     this.#orders = this.#orders.concat(orders);
-    this.#go();
+    clearTimeout(this.#idle);
+    this.#hasWorked = true;
+    if (this.#held.length === 0) this.#go();
+    else this.#goOnWithoutSpace();
   }
 
   close(): void {
-    if (this.#isWaitingForSpace) this.#go();
+    if (!this.#hasFailed && this.#held.length > 0) this.#commit(this.#held);
     clearInterval(this.#ticks);
     clearTimeout(this.#idle);
     // What has failed is not touched again, not even to be closed; the lock goes with the process.
@@ -100,29 +108,33 @@ class StoreWorker {
 
   #go(): void {
     if (this.#hasFailed) return;
-    clearTimeout(this.#idle);
-    this.#hasWorked = true;
     while (this.#orders.length > 0) {
-      const [order] = this.#orders;
-      if (order!.kind === "page") this.#page(order as PageOrder);
-      else if (!this.#commit()) return;
+      const end = this.#orders.findIndex(({ kind }) => kind === "page");
+      if (end === 0) {
+        this.#page(this.#orders.shift() as PageOrder);
+        continue;
+      }
+      // Up to the next page in one transaction.
+      const commits = this.#orders.splice(0, end === -1 ? this.#orders.length : end) as CommitOrder[];
+      if (!this.#commit(commits)) return this.#hold(commits);
     }
+    this.#done();
+  }
+
+  #done(): void {
     tell({ kind: "done" });
     if (this.#engine.isCheckpointDue) this.#engine.checkpoint();
     this.#rest(TICK_MS);
   }
 
   #page({ request, sessionNumber, afterSequence, messagesMax, bytesMax }: PageOrder): void {
-    const records = this.#engine.page(sessionNumber, afterSequence, messagesMax, bytesMax);
-    this.#orders.shift();
+    const records = this.#engine.page(sessionNumber, afterSequence, messagesMax, bytesMax, this.#heldChanges);
     tell({ kind: "paged", request, records }, [records.buffer]);
     this.#tellDropped();
   }
 
-  /** Commits up to the next page in one transaction; false: there was no room, and it waits for the next tick. */
-  #commit(): boolean {
-    const end = this.#orders.findIndex(({ kind }) => kind === "page");
-    const commits = this.#orders.slice(0, end === -1 ? this.#orders.length : end) as CommitOrder[];
+  /** Commits in one transaction; false: there was no room. */
+  #commit(commits: readonly CommitOrder[]): boolean {
     const strength = commits.reduce((most, { durability }) => Math.max(most, STRENGTH.indexOf(durability)), 0);
     try {
       this.#makeTrouble();
@@ -132,25 +144,48 @@ class StoreWorker {
       );
     } catch (error) {
       if (!(error instanceof StoreFault) || error.kind !== "full") throw error;
-      this.#isWaitingForSpace = true;
       this.#space.met(true);
       return false;
     }
-    this.#isWaitingForSpace = false;
-    this.#orders.splice(0, commits.length);
     tell({ kind: "committed", ticket: commits.at(-1)!.ticket });
     this.#space.met(false);
     this.#space.wrote(commits.reduce((sum, { records }) => sum + records.length, 0));
     return true;
   }
 
+  /** Commits wait for the next tick, and take the later ones with them: what is drained meanwhile needs no room any more. */
+  #hold(commits: CommitOrder[]): void {
+    this.#heldChanges = this.#engine.noChanges();
+    for (const commit of commits) this.#holdOne(commit);
+    this.#goOnWithoutSpace();
+  }
+
+  #holdOne(commit: CommitOrder): void {
+    this.#held.push(commit);
+    readRecords(commit.records, this.#heldChanges!);
+  }
+
+  #goOnWithoutSpace(): void {
+    if (this.#hasFailed) return;
+    for (const order of this.#orders.splice(0)) {
+      if (order.kind === "page") this.#page(order);
+      else this.#holdOne(order);
+    }
+    tell({ kind: "done" });
+  }
+
+  #tryHeld(): void {
+    // Pages of the WAL that have been written back may do for what comes next.
+    this.#engine.checkpoint("truncate");
+    if (!this.#commit(this.#held)) return;
+    this.#held = [];
+    this.#heldChanges = undefined;
+    this.#rest(TICK_MS);
+  }
+
   #tick(): void {
     this.#guarded(() => {
-      if (this.#isWaitingForSpace) {
-        // Pages of the WAL that have been written back may do for what comes next.
-        this.#engine.checkpoint("truncate");
-        this.#go();
-      }
+      if (this.#held.length > 0) this.#tryHeld();
       this.#space.second(this.#hasWorked);
       this.#hasWorked = false;
     });
