@@ -60,7 +60,10 @@ export interface Limits {
   readonly outboundLowWaterBytes: number;
   /** Sessions kept without a connection. Over it: the one that has been away longest is ended. */
   readonly offlineSessionsMax: number;
-  /** Bytes that the store has not confirmed. Over it: whoever adds to them is not read from until they are half. */
+  /**
+   * Bytes that the store has not confirmed. Over it: whoever adds to them is not read from until they are half. Over twice as
+   * many: 0x89 to whoever comes with a session that is kept.
+   */
   readonly storeBacklogBytesMax: number;
   /** Retained messages. Over it: 0x97 for a new topic. */
   readonly retainedMessagesMax: number;

@@ -194,3 +194,19 @@ test("a feed of small messages that waits for the store is put together, and com
   expect(texts).toEqual([...numbers.slice(0, 3_000), "x".repeat(100_000), ...numbers.slice(3_000)]);
   expect([client.closed, client.connection.withheldBytes]).toEqual([true, 0]);
 });
+
+test("clients that come again and again, because the store does not answer, are told that it is busy", () => {
+  const store = new HeldStore();
+  const world = new World({ store, limits: { storeBacklogBytesMax: 1_000 } });
+  store.automatic = false;
+  const dials = Array.from({ length: 100 }, () => world.dial(KEPT));
+  const refused = dials.filter((client) => client.packets.some((packet) => packet.type === "connack"));
+  expect(refused.length).toBeGreaterThan(50);
+  for (const client of refused) expect(client.take("connack").reasonCode).toBe(0x89);
+  const bytes = store.calls.reduce((sum, call) => sum + (call.what === "commit" ? call.records.length : 0), 0);
+  expect(bytes).toBeLessThan(3_000);
+  // Who keeps nothing has nothing to wait for.
+  expect(world.connect({ clientId: "clean" }).closed).toBe(false);
+  carryOut(world);
+  expect(world.dial(KEPT).closed).toBe(false);
+});

@@ -23,6 +23,9 @@ import { revokeUncovered } from "./revoke.ts";
 /** What fits into a UTF-8 Encoded String. */
 const STRING_BYTES_MAX = 0xffff;
 
+/** Parts of the backlog's bound above which nobody comes in who adds to it; publishers are held up at one. */
+const BACKLOG_CONNECT = 2;
+
 /** What a session belongs to: provider and identity, so that equal ids of two providers are two owners. */
 export function ownerOf(principal: PrincipalInit): string {
   return `${principal.provider ?? ""}\u0000${principal.id}`;
@@ -75,6 +78,10 @@ export function acceptConnect(
   if (begins && state.journal.isFull && requestedExpiry(connect) > 0) {
     return refuse(state, connection, ReasonCode.QuotaExceeded, "the disk is nearly full");
   }
+  const isKept = requestedExpiry(connect) > 0 || (present !== undefined && present.storeNumber !== 0);
+  if (isKept && isStoreBehind(state)) {
+    return refuse(state, connection, ReasonCode.ServerBusy, "the disk is behind");
+  }
   if (connect.will !== undefined) {
     const { topicName, qos, retain } = connect.will;
     if (!grant.mayPublish(topicName, qos, retain)) {
@@ -105,6 +112,11 @@ export function acceptConnect(
     return;
   }
   state.outbound.pump(session, state.nowMs);
+}
+
+/** Who is impatient with a store that does not answer comes again and again, each time with more for it. */
+function isStoreBehind({ journal, config }: BrokerState): boolean {
+  return journal.backlogBytes > config.limits.storeBacklogBytesMax * BACKLOG_CONNECT;
 }
 
 /** Has the store keep a session that outlives its connection. */
