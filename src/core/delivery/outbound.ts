@@ -182,9 +182,9 @@ export class Outbound {
   #sendFirst(connection: Connection, session: Session, delivery: Delivery, nowMs: number): boolean {
     session.inflight.add(delivery);
     delivery.state = delivery.qos === 1 ? DeliveryState.AwaitPuback : DeliveryState.AwaitPubrec;
-    if (delivery.qos === 2 && session.storeNumber !== 0) {
+    if (session.storeNumber !== 0) {
       // Forgotten, it would be sent again under another identifier, and come twice.
-      this.#outboxes.hold(connection);
+      if (delivery.qos === 2) this.#outboxes.hold(connection);
       this.#journal.progress(session, delivery);
     }
     if (!this.#writeDelivery(connection, delivery, delivery.mayBeRepeated, nowMs)) {

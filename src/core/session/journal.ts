@@ -194,10 +194,10 @@ export class Journal {
     this.#places.push({ session, delivery });
   }
 
-  /** A delivery has gone a step further that must not be forgotten. */
+  /** A delivery has gone a step further, which at QoS 2 must not be forgotten. */
   progress(session: Session, delivery: Delivery): void {
     if (delivery.storeSequence === 0) return;
-    this.changes++;
+    if (delivery.qos === 2) this.changes++;
     this.#progress(session, delivery);
   }
 
@@ -337,9 +337,7 @@ function keptPrincipal({ principal, owner, grant }: Session): PrincipalInit {
 
 function rowOf({ session, delivery }: Place): QueuedRow {
   const { qos, retain, subscriptionIdentifiers, shareGroup, state, packetId } = delivery;
-  // An identifier of QoS 1 may be another one after a crash; that of QoS 2 is what keeps the message from coming twice. What
-  // is sent past messages that only the store has must not be taken for one of them.
-  const isUnderWay = state !== DeliveryState.Queued && (qos === 2 || session.tail !== null);
+  const isUnderWay = state !== DeliveryState.Queued;
   if (isUnderWay) delivery.storedPacketId = packetId;
   return {
     sessionNumber: session.storeNumber,
