@@ -210,3 +210,21 @@ test("clients that come again and again, because the store does not answer, are 
   carryOut(world);
   expect(world.dial(KEPT).closed).toBe(false);
 });
+
+test("what waits for a client is sent once its CONNACK is, and to nobody who was taken over before that", () => {
+  const { world, store } = begin();
+  const client = world.connect(KEPT);
+  client.subscribe("t", { qos: 1 });
+  client.drop();
+  const publisher = world.connect();
+  for (let at = 0; at < 100; at++) publisher.publish("t", `${at}`, { qos: 1 });
+  store.automatic = false;
+  const { publishSent } = world.broker.statistics;
+  const dials = Array.from({ length: 20 }, () => world.dial(KEPT));
+  expect(world.broker.statistics.publishSent).toBe(publishSent);
+  carryOut(world);
+  expect(world.broker.statistics.publishSent).toBe(publishSent + 100);
+  expect(types(dials.at(-1)!).length).toBe(101);
+  publisher.sendPublish("t", "live", { qos: 1 });
+  expect(types(dials.at(-1)!).length).toBe(102);
+});

@@ -135,6 +135,12 @@ export class Outboxes {
     this.#journal.demand(connection.durability);
   }
 
+  /** Whether what the connection is told now waits for the store. */
+  holdsBack(connection: Connection): boolean {
+    if (connection === this.#speaker) this.handled();
+    return this.#mustWait(connection);
+  }
+
   /** The store has got further: sends what waited for it. Answers the connections that can go on, as after a drain. */
   release(): Connection[] {
     const relieved: Connection[] = [];

@@ -111,7 +111,9 @@ export function acceptConnect(
     endConnection(state, connection, false);
     return;
   }
-  state.outbound.pump(session, state.nowMs);
+  // What waits for it is sent once CONNACK leaves: the next CONNECT may take the session over before that.
+  if (session.hasBacklog && state.outboxes.holdsBack(connection)) connection.congested = true;
+  else state.outbound.pump(session, state.nowMs);
 }
 
 /** Who is impatient with a store that does not answer comes again and again, each time with more for it. */
