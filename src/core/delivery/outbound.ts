@@ -263,7 +263,7 @@ export class Outbound {
 
   /** The connection is gone: nothing uses its quota any more. */
   suspend(session: Session): void {
-    for (const delivery of session.inflight.inOrder()) delivery.sent = false;
+    if (session.sentCount > 0) for (const delivery of session.inflight.inOrder()) delivery.sent = false;
     session.sentCount = 0;
     session.resend = null;
   }

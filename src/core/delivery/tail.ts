@@ -5,7 +5,7 @@
  * nothing of it is dropped behind its back: what has given up its place meanwhile is taken away when it comes.
  */
 import { ApplicationMessage } from "../application-message.ts";
-import { Delivery, DeliveryState } from "../session/inflight.ts";
+import { Delivery } from "../session/inflight.ts";
 import type { Journal } from "../session/journal.ts";
 import { QueueTail } from "../session/queue-tail.ts";
 import type { Session } from "../session/session.ts";
@@ -222,10 +222,7 @@ export class Tails {
     const message = this.message(kept);
     const delivery = new Delivery(message, qos, retain, subscriptionIdentifiers, shareGroup);
     delivery.storeSequence = sequence;
-    if (row.progress !== DeliveryState.Queued) {
-      delivery.state = row.progress;
-      delivery.storedPacketId = row.packetId;
-    }
+    delivery.state = row.progress;
     return delivery;
   }
 

@@ -118,8 +118,9 @@ export function publishWill(state: BrokerState, session: Session): void {
  * [MQTT-4.8.2-4] and ends with the session [MQTT-4.8.2-5].
  */
 function handShareOn(state: BrokerState, session: Session, ended: boolean): void {
-  for (const delivery of session.inflight.inOrder()) {
-    if (delivery.state !== DeliveryState.AwaitPuback) continue;
+  const isShared = ({ shareGroup, state }: Delivery): boolean =>
+    shareGroup !== null && state === DeliveryState.AwaitPuback;
+  for (const delivery of session.inflight.inOrder(isShared)) {
     const member = successor(state, delivery, session, ended);
     if (member === null) continue;
     state.outbound.finish(session, delivery);

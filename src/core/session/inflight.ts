@@ -31,8 +31,6 @@ export class Delivery {
   sent = false;
   /** Its place in what the store keeps of the session's queue; 0: the store does not have it. */
   storeSequence = 0;
-  /** Packet Identifier that the store knows it by; 0: none. */
-  storedPacketId = 0;
   /** It may have been sent before the broker was started: its first PUBLISH has DUP set [MQTT-3.3.1-1]. */
   mayBeRepeated = false;
 
@@ -103,10 +101,13 @@ export class Inflight {
     this.count--;
   }
 
-  /** All deliveries in the order in which they were first sent. */
-  inOrder(): Delivery[] {
+  /** Deliveries in the order in which they were first sent: all, or those that `wanted` picks. */
+  inOrder(wanted?: (delivery: Delivery) => boolean): Delivery[] {
     if (this.#slots === null || this.count === 0) return [];
-    const all = this.#slots.filter((delivery) => delivery !== null);
+    const all: Delivery[] = [];
+    for (const delivery of this.#slots) {
+      if (delivery !== null && (wanted === undefined || wanted(delivery))) all.push(delivery);
+    }
     return all.sort((a, b) => a.sequence - b.sequence);
   }
 

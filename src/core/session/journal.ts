@@ -145,13 +145,10 @@ export class Journal {
     this.#change().willPut(row, messageRow(message));
   }
 
-  /** The client has left; deadlines are set, and what is under way keeps its Packet Identifiers. */
+  /** The client has left; deadlines are set. */
   away(session: Session): void {
     if (session.storeNumber === 0) return;
-    const { storeNumber, expiryInterval, will, inflight } = session;
-    for (const delivery of inflight.inOrder()) {
-      if (delivery.storedPacketId !== delivery.packetId) this.#progress(session, delivery);
-    }
+    const { storeNumber, expiryInterval, will } = session;
     const records = this.#open();
     records.sessionAway(storeNumber, expiryInterval, expiryOf(session));
     if (will === null) records.willDelete(storeNumber);
@@ -196,15 +193,9 @@ export class Journal {
 
   /** A delivery has gone a step further, which at QoS 2 must not be forgotten. */
   progress(session: Session, delivery: Delivery): void {
-    if (delivery.storeSequence === 0) return;
-    if (delivery.qos === 2) this.changes++;
-    this.#progress(session, delivery);
-  }
-
-  #progress(session: Session, delivery: Delivery): void {
-    if (delivery.storeSequence === 0 || session.storeNumber === 0) return;
     const { storeSequence, state, packetId } = delivery;
-    delivery.storedPacketId = packetId;
+    if (storeSequence === 0 || session.storeNumber === 0) return;
+    if (delivery.qos === 2) this.changes++;
     this.#open().queueProgress(session.storeNumber, storeSequence, state, packetId);
   }
 
@@ -337,8 +328,6 @@ function keptPrincipal({ principal, owner, grant }: Session): PrincipalInit {
 
 function rowOf({ session, delivery }: Place): QueuedRow {
   const { qos, retain, subscriptionIdentifiers, shareGroup, state, packetId } = delivery;
-  const isUnderWay = state !== DeliveryState.Queued;
-  if (isUnderWay) delivery.storedPacketId = packetId;
   return {
     sessionNumber: session.storeNumber,
     sequence: delivery.storeSequence,
@@ -346,8 +335,8 @@ function rowOf({ session, delivery }: Place): QueuedRow {
     retain,
     subscriptionIdentifiers,
     sharedFilter: shareGroup === null ? "" : `$share/${shareGroup.shareName}/${shareGroup.topicFilter}`,
-    progress: isUnderWay ? state : DeliveryState.Queued,
-    packetId: isUnderWay ? packetId : 0,
+    progress: state,
+    packetId: state === DeliveryState.Queued ? 0 : packetId,
   };
 }
 
