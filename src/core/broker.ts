@@ -21,7 +21,7 @@ import { handleAuth } from "./handle/auth.ts";
 import { endConnection } from "./handle/closed.ts";
 import { handleConnect } from "./handle/connect.ts";
 import { handleDisconnect } from "./handle/disconnect.ts";
-import { handleAllDue } from "./handle/due.ts";
+import { handleSomeDue } from "./handle/due.ts";
 import { failConnection, reportBug } from "./handle/failure.ts";
 import { admitNewcomer } from "./handle/newcomer.ts";
 import { handlePingreq } from "./handle/pingreq.ts";
@@ -215,12 +215,12 @@ export class Broker {
     return rejudge(this.#state, clientId, asked, judgement);
   }
 
-  /** Time has passed: everything due is done. */
+  /** Time has passed: what is due is done, a part of it at a time. */
   tick(nowMs: number): void {
     const state = this.#state;
     state.nowMs = nowMs;
     for (const session of state.outbound.takeUnfinished()) this.#pump(session);
-    handleAllDue(state);
+    handleSomeDue(state);
   }
 
   /** Ends a turn: every connection is written to once. Answers when `tick` is next needed; Infinity: not at all. */

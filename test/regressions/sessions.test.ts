@@ -153,3 +153,17 @@ test("handshakes and newcomers together are bounded by limits.unauthenticatedMax
   expect([begun[2] === undefined, begin()]).toEqual([false, undefined]);
   for (const one of begun) one!.succeeded();
 });
+
+test("sessions that expire in one moment end a part in each turn, and all of them in time", () => {
+  const world = new World();
+  const properties = { sessionExpiryInterval: 10 };
+  for (let at = 0; at < 1_200; at++) world.connect({ clientId: `c${at}`, cleanStart: false, properties }).drop();
+  const { broker } = world;
+  const atMs = world.nowMs + 10_000;
+  broker.tick(atMs);
+  expect(broker.sessionCount).toBe(700);
+  // The next turn comes at once.
+  expect(broker.settle(atMs)).toBeLessThanOrEqual(atMs);
+  world.advance(10_000);
+  expect(broker.sessionCount).toBe(0);
+});

@@ -9,15 +9,29 @@ import { disconnect, refuse } from "./answer.ts";
 import { endSession, publishWill } from "./closed.ts";
 import { publishStatistics } from "./sys.ts";
 
+/** What is done at once of what is due: a hundred thousand sessions may expire in one moment, and everybody else would wait. */
+const AT_ONCE = 500;
+
+/** Does what is due, or the first part of it: what is left is due in the next turn, which comes at once. */
+export function handleSomeDue(state: BrokerState): void {
+  for (let count = 0; count < AT_ONCE && handleNextDue(state); count++);
+}
+
 /** Does everything that is due. */
 export function handleAllDue(state: BrokerState): void {
-  for (let due = state.deadlines.popDue(state.nowMs); due !== undefined; due = state.deadlines.popDue(state.nowMs)) {
-    try {
-      handleDue(state, due);
-    } catch (error) {
-      state.ports.log.write("error", "bug", { where: due.kind, error: String(error) });
-    }
+  while (handleNextDue(state));
+}
+
+/** Answers false where nothing is due. */
+function handleNextDue(state: BrokerState): boolean {
+  const due = state.deadlines.popDue(state.nowMs);
+  if (due === undefined) return false;
+  try {
+    handleDue(state, due);
+  } catch (error) {
+    state.ports.log.write("error", "bug", { where: due.kind, error: String(error) });
   }
+  return true;
 }
 
 function handleDue(state: BrokerState, deadline: Deadline): void {
