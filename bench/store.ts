@@ -186,6 +186,7 @@ class QueueFiller {
         qos: 1,
         noLocal: false,
         retainAsPublished: false,
+        isSearching: false,
         subscriptionIdentifiers: null,
       });
     }

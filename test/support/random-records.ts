@@ -111,6 +111,7 @@ export class RecordScript {
           aSubscription(session, `f/${a % 3}`, {
             qos: (b % 3) as 0 | 1 | 2,
             noLocal: b % 2 === 0,
+            isSearching: b % 8 === 1,
             subscriptionIdentifiers: b % 4 === 0 ? [b + 1] : null,
           }),
         );

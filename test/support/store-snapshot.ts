@@ -160,6 +160,7 @@ export function aSubscription(
     qos: 1,
     noLocal: false,
     retainAsPublished: false,
+    isSearching: false,
     subscriptionIdentifiers: null,
     ...more,
   };

@@ -64,7 +64,7 @@ export function sessionRow(columns: Columns): SessionRow | null {
 }
 
 export function subscriptionColumns(row: SubscriptionRow): SQLQueryBindings[] {
-  const options = row.qos | (row.noLocal ? 4 : 0) | (row.retainAsPublished ? 8 : 0);
+  const options = row.qos | (row.noLocal ? 4 : 0) | (row.retainAsPublished ? 8 : 0) | (row.isSearching ? 16 : 0);
   const identifiers = row.subscriptionIdentifiers === null ? null : JSON.stringify(row.subscriptionIdentifiers);
   return sealed(TableMark.Subscription, [row.sessionNumber, row.filter, options, identifiers]);
 }
@@ -78,6 +78,7 @@ export function subscriptionRow(columns: Columns): SubscriptionRow | null {
     qos: (options & 3) as 0 | 1 | 2,
     noLocal: (options & 4) !== 0,
     retainAsPublished: (options & 8) !== 0,
+    isSearching: (options & 16) !== 0,
     subscriptionIdentifiers: identifiers === null ? null : (JSON.parse(identifiers) as number[]),
   };
 }

@@ -22,7 +22,6 @@ import { own } from "./own.ts";
 import { Tails, type TopicNames } from "./tail.ts";
 
 const NO_BYTES = new Uint8Array(0);
-const NO_SESSIONS: Session[] = [];
 /** A payload of this size goes to the transport by itself: a second write costs less than copying it. */
 export const DIRECT_PAYLOAD_BYTES = 64 * 1024;
 /** Nodes of the retained store looked at in one turn, for all sessions together; about a millisecond. */
@@ -283,6 +282,7 @@ export class Outbound {
     if (session.replays !== null && !this.#pumpReplays(connection, session, nowMs)) return;
     if (session.queue !== null) this.#pumpQueue(connection, session, nowMs);
     if (session.tail !== null) this.tails.refill(session, session.tail);
+    if (session.beginSearches()) this.pump(session, nowMs);
   }
 
   #isOpen(connection: Connection, session: Session): boolean {
@@ -362,6 +362,7 @@ export class Outbound {
         this.#sendRetained(connection, subscription, message, nowMs);
       }
       replays.delete(subscription);
+      if (replay.isStored) this.#journal.searched(subscription);
     }
     session.replays = null;
     return true;
@@ -375,7 +376,6 @@ export class Outbound {
 
   /** The sessions whose searches were put down; each is to be pumped. */
   takeUnfinished(): Session[] {
-    if (this.#unfinished.size === 0) return NO_SESSIONS;
     const sessions = [...this.#unfinished];
     this.#unfinished.clear();
     return sessions;

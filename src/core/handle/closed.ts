@@ -91,6 +91,7 @@ export function endSession(state: BrokerState, session: Session): void {
   session.queue = null;
   state.outbound.tails.forget(session);
   session.replays = null;
+  session.searches = null;
   session.inflight.clear();
   publishWill(state, session);
   state.journal.sessionGone(session);

@@ -61,6 +61,7 @@ export class Restoration {
   readonly #byNumber = new Map<number, Session>();
   readonly #connected: Session[] = [];
   readonly #willsDue = new Map<Session, number>();
+  readonly #searching: Subscription[] = [];
   /** By the permissions they are made of: thousands of clients often have the same rights. */
   readonly #grants = new Map<string, Grant>();
   readonly sink: RecordSink;
@@ -114,6 +115,7 @@ export class Restoration {
     journal.passed(messageNumberMax);
     journal.passedUntil(brokerMs);
     for (const [session, dueAtMs] of this.#willsDue) if (dueAtMs !== NO_TIME) this.#willAt(session, dueAtMs);
+    for (const subscription of this.#searching) this.#searchAgain(subscription);
     for (const session of this.#connected) this.#leave(session);
     // Before the first client is let in: what has expired meanwhile is nobody's any more.
     handleAllDue(state);
@@ -168,6 +170,16 @@ export class Restoration {
     (session.subscriptions ??= new Map()).set(row.filter, subscription);
     session.subscriptionBytes += subscriptionWeight(row.filter);
     state.router.add(subscription, parsed.shareName);
+    if (row.isSearching) this.#searching.push(subscription);
+  }
+
+  #searchAgain(subscription: Subscription): void {
+    const { retained } = this.#state;
+    const begin = () => {
+      const search = retained.walk(subscription.topicFilter);
+      return { subscription, search, sequenceMax: retained.sequence, isStored: true };
+    };
+    (subscription.session.searches ??= new Map()).set(subscription, begin);
   }
 
   #tail({ sessionNumber, count, bytes, lastSequence }: QueueTailRow): void {

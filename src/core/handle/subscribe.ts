@@ -47,9 +47,16 @@ export function handleSubscribe(state: BrokerState, connection: Connection, read
     const search = state.retained.walk(subscription.topicFilter);
     const replays = (session.replays ??= new Map());
     replays.delete(subscription);
-    replays.set(subscription, { subscription, search, sequenceMax: state.retained.sequence });
+    replays.set(subscription, { subscription, search, sequenceMax: state.retained.sequence, isStored: false });
   }
-  if (session.replays !== null) state.outbound.pump(session, state.nowMs);
+  if (session.replays === null) return;
+  state.outbound.pump(session, state.nowMs);
+  // SUBACK has promised them: what is left is sent even if this process ends now.
+  for (const replay of session.replays?.values() ?? []) {
+    if (replay.isStored) continue;
+    replay.isStored = true;
+    state.journal.subscription(replay.subscription);
+  }
 }
 
 function checkFilter(
@@ -112,6 +119,7 @@ function subscribe(
 ): Subscription {
   const subscriptions = (session.subscriptions ??= new Map());
   const known = subscriptions.get(filter.topicFilter);
+  if (known !== undefined) session.searches?.delete(known);
   const subscription = known ?? new Subscription(session, filter.topicFilter);
   subscription.qos = qos;
   subscription.noLocal = filter.noLocal;

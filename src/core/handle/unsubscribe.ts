@@ -35,6 +35,7 @@ export function removeSubscription(state: BrokerState, session: Session, subscri
   state.router.remove(subscription);
   state.journal.subscriptionGone(subscription);
   // [MQTT-3.10.4-2]
+  session.searches?.delete(subscription);
   session.replays?.delete(subscription);
   if (session.replays?.size === 0) session.replays = null;
 }

@@ -171,8 +171,16 @@ export class Journal {
     const { session, filter, qos, noLocal, retainAsPublished, subscriptionIdentifiers } = subscription;
     const sessionNumber = session.storeNumber;
     if (sessionNumber === 0) return;
-    const options = { qos, noLocal, retainAsPublished, subscriptionIdentifiers };
+    const isSearching = session.replays?.has(subscription) === true || session.searches?.has(subscription) === true;
+    const options = { qos, noLocal, retainAsPublished, isSearching, subscriptionIdentifiers };
     this.#change().subscriptionPut({ sessionNumber, filter, ...options });
+  }
+
+  /** All retained messages were sent for it. Nobody waits for that: they may come again. */
+  searched(subscription: Subscription): void {
+    const { changes } = this;
+    this.subscription(subscription);
+    this.changes = changes;
   }
 
   subscriptionGone({ session, filter }: Subscription): void {

@@ -36,6 +36,8 @@ export interface RetainedReplay {
   readonly search: RetainedSearch;
   /** What was stored later has been delivered as it came. */
   readonly sequenceMax: number;
+  /** The store knows that there is something left. */
+  isStored: boolean;
 }
 
 export class Session {
@@ -62,6 +64,8 @@ export class Session {
   queue: OutboundQueue | null = null;
   /** By subscription, oldest first: subscribing again begins anew. */
   replays: Map<Subscription, RetainedReplay> | null = null;
+  /** Those that the last broker has not ended: they begin anew when nothing is queued any more, which may be older. */
+  searches: Map<Subscription, () => RetainedReplay> | null = null;
   /** Deliveries whose PUBLISH uses send quota of the present connection (section 4.9). */
   sentCount = 0;
   /** Bytes of messages in flight and queued. */
@@ -100,6 +104,14 @@ export class Session {
   /** Whether something waits that has to go out before anything newer. */
   get hasBacklog(): boolean {
     return this.queueLength > 0 || this.resend !== null || this.replays !== null;
+  }
+
+  /** Begins the searches that wait for an empty queue; answers whether there are some. */
+  beginSearches(): boolean {
+    if (this.searches === null || this.queueLength > 0) return false;
+    for (const [subscription, begin] of this.searches) (this.replays ??= new Map()).set(subscription, begin());
+    this.searches = null;
+    return this.replays !== null;
   }
 
   enqueue(delivery: Delivery): void {

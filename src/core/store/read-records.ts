@@ -168,6 +168,7 @@ class RecordReader {
       qos: qosOf(options),
       noLocal: (options & 4) !== 0,
       retainAsPublished: (options & 8) !== 0,
+      isSearching: (options & 16) !== 0,
       subscriptionIdentifiers: this.identifiers(),
     };
   }

@@ -87,7 +87,7 @@ export class RecordWriter implements RecordSink {
   subscriptionPut(row: SubscriptionRow): void {
     this.#begin(RecordKind.SubscriptionPut, row.sessionNumber);
     this.#writer.string(row.filter);
-    this.#writer.u8(row.qos | (row.noLocal ? 4 : 0) | (row.retainAsPublished ? 8 : 0));
+    this.#writer.u8(row.qos | (row.noLocal ? 4 : 0) | (row.retainAsPublished ? 8 : 0) | (row.isSearching ? 16 : 0));
     this.#identifiers(row.subscriptionIdentifiers);
   }
 

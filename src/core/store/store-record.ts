@@ -45,6 +45,8 @@ export interface SubscriptionRow {
   readonly noLocal: boolean;
   readonly retainAsPublished: boolean;
   readonly subscriptionIdentifiers: readonly number[] | null;
+  /** Retained messages are still to be sent for it. */
+  readonly isSearching: boolean;
 }
 
 /** How far a delivery is: waiting, or sent and waiting for PUBACK, PUBREC, PUBCOMP (as `DeliveryState`). */
