@@ -103,7 +103,7 @@ describe("the oldest gives way", () => {
     expect(placesIn(world.store!)).toBe(0);
   });
 
-  test("and not what is under way, which the store takes for waiting", () => {
+  test("and not what is under way", () => {
     const { world, next } = filled({ ...options, limits: { queueMessagesMax: 40 } }, 40, LARGE);
     const back = world.connect(kept(14));
     expect(numbers(back.packets)).toEqual(upTo(0, 13));
@@ -114,6 +114,32 @@ describe("the oldest gives way", () => {
     expect(everything(again.connect(KEPT))).toEqual([...upTo(0, 13), ...upTo(54, 93)]);
     expect(placesIn(again.store!)).toBe(0);
   });
+});
+
+test("the oldest that gives way while a search is under way is not counted again when it is found", () => {
+  const next = worlds({
+    limits: { queueMessagesMax: 10, queueBytesMax: 5_000 },
+    config: { queueOverflow: "drop-oldest" },
+  });
+  const before = next();
+  const client = before.connect(KEPT);
+  client.subscribe("t", { qos: 1 });
+  client.drop();
+  const properties = { messageExpiryInterval: 10 };
+  before.connect().publish("t", "0", { qos: 1, properties });
+  for (let at = 1; at < 10; at++) before.connect().publish("t", `${at}`, { qos: 1 });
+  const world = next();
+  world.advance(11_000);
+  const publisher = world.connect();
+  world.store!.automatic = false;
+  // Too large for the whole queue: it is refused, and a search begins.
+  publisher.sendPublish("t", "x".repeat(6_000), { qos: 1 });
+  publisher.sendPublish("t", "10", { qos: 1 });
+  carryOut(world);
+  carryOut(world);
+  expect(world.broker.report("kept")).toMatchObject({ queuedMessages: 10 });
+  world.store!.automatic = true;
+  expect(everything(world.connect(KEPT))).toEqual(upTo(1, 10));
 });
 
 test("retained messages that are sent past a long queue are not in it", () => {

@@ -90,8 +90,10 @@ export class Tails {
     tail.count--;
     tail.bytes -= bytes;
     session.queuedBytes -= bytes;
+    // It may be among what is found: counted here, it must not be counted again.
+    if (tail.isSearch) this.#abandonSearch(tail);
     // What is on its way is taken away when it has come: the store must not drop another one for it.
-    if (tail.request !== 0 && !tail.isSearch) tail.given++;
+    if (tail.request !== 0) tail.given++;
     else this.#journal.oldestDropped(session, tail.afterSequence);
     if (tail.count === 0) this.#settle(session, tail);
   }
@@ -110,6 +112,12 @@ export class Tails {
     tail.isSearch = true;
     tail.foundExpiryMs = Number.POSITIVE_INFINITY;
     this.#ask(session, tail, tail.afterSequence, WINDOW_MESSAGES_AWAY, WINDOW_BYTES_AWAY);
+  }
+
+  #abandonSearch(tail: QueueTail): void {
+    this.#requests.delete(tail.request);
+    tail.request = 0;
+    tail.isSearch = false;
   }
 
   #ask(session: Session, tail: QueueTail, afterSequence: number, messagesMax: number, bytesMax: number): void {
