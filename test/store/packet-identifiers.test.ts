@@ -84,3 +84,23 @@ describe("[MQTT-4.4.0-1] after kill -9 what is under way comes again as it was",
     expect(seen).toEqual(Array.from({ length: count - 6 }, (_, at) => at + 8));
   });
 });
+
+test("[MQTT-4.6.0-1] after kill -9 what is under way comes again in the order in which it was sent", () => {
+  const world = new World({ store: new HeldStore() });
+  const publisher = world.connect();
+  publisher.publish("r", "retained", { qos: 1, retain: true });
+  const client = world.connect(kept(2));
+  client.subscribe("t", { qos: 1 });
+  publish(world, 1, 2);
+  client.subscribe("r", { qos: 1 });
+  // It is queued, and so recorded, before the retained message is sent in front of it.
+  publisher.publish("r", "later", { qos: 1 });
+  const texts = (of: TestClient) => open(of).map(([, text]) => text);
+  expect(texts(client)).toEqual(["1", "2"]);
+  acknowledge(client, 1, 2);
+  expect(texts(client)).toEqual(["retained", "later"]);
+  expect(open(restart(world).connect(kept(2))).map(([packetId, text]) => [packetId, text])).toEqual([
+    [3, "retained"],
+    [4, "later"],
+  ]);
+});

@@ -115,6 +115,7 @@ export class Restoration {
     journal.passed(messageNumberMax);
     journal.passedUntil(brokerMs);
     for (const [session, dueAtMs] of this.#willsDue) if (dueAtMs !== NO_TIME) this.#willAt(session, dueAtMs);
+    for (const { inflight } of this.#byNumber.values()) inflight.restored();
     for (const subscription of this.#searching) this.#searchAgain(subscription);
     for (const session of this.#connected) this.#leave(session);
     // Before the first client is let in: what has expired meanwhile is nobody's any more.

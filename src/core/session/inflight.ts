@@ -71,8 +71,8 @@ export class Inflight {
   }
 
   /**
-   * Puts a delivery back under the identifier it was sent with, as a store has kept it; in the order of the calls. Answers false
-   * where that is another one's.
+   * Puts a delivery back under the identifier it was sent with, as a store has kept it; `restored` follows. Answers false where
+   * that is another one's.
    */
   restore(delivery: Delivery, packetId: number): boolean {
     if (packetId === 0 || this.get(packetId) !== null) return false;
@@ -82,10 +82,26 @@ export class Inflight {
     }
     slots[packetId & (slots.length - 1)] = delivery;
     delivery.packetId = packetId;
-    delivery.sequence = ++this.#sequence;
-    this.#nextPacketId = packetId === 65_535 ? 1 : packetId + 1;
     this.count++;
     return true;
+  }
+
+  /**
+   * All were put back: gives them the order in which they were sent. Identifiers ascend; what follows their widest gap was the
+   * first.
+   */
+  restored(): void {
+    const all = this.inOrder().sort((a, b) => a.packetId - b.packetId);
+    let [first, widest] = [0, 0];
+    for (const [at, { packetId }] of all.entries()) {
+      const before = all[(at || all.length) - 1]!.packetId;
+      const gap = packetId > before ? packetId - before : packetId - before + 65_535;
+      if (gap > widest) [first, widest] = [at, gap];
+    }
+    for (const delivery of [...all.slice(first), ...all.slice(0, first)]) {
+      delivery.sequence = ++this.#sequence;
+      this.#nextPacketId = delivery.packetId === 65_535 ? 1 : delivery.packetId + 1;
+    }
   }
 
   get(packetId: number): Delivery | null {
