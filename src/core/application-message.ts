@@ -2,7 +2,7 @@
  * The Application Message: what a publisher said, apart from how one hop carries it (MQTT 5.0 sections 1.2 and 3.3).
  *
  * A message is borrowed (its ranges are views over bytes that die when `receive` returns) or owned (delivery/own.ts
- * copied it). Only owned messages are kept anywhere.
+ * copied it, or its packet had memory of its own). Only owned messages are kept anywhere, and what is owned never changes.
  */
 
 import type { QoS } from "./codec/packet.ts";

@@ -137,6 +137,70 @@ test("a Will, a queued or a retained message keeps its own bytes alive, not the 
   for (const bytes of kept) expect(bytes.buffer.byteLength).toBeLessThan(1024);
 });
 
+/** Bytes that are not alike anywhere. */
+function pattern(length: number, seed: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8) * 7 + seed * 13) & 0xff);
+}
+
+/** One in four payloads comes with more properties than payload. */
+function contentTypeOf(payload: Uint8Array, at: number): string {
+  return "x".repeat(at % 4 === 3 ? Math.min(60_000, payload.length) : 1);
+}
+
+/** Sends a PUBLISH in these many pieces, each in memory that is gone when the broker has taken it. */
+function publishInPieces(client: TestClient, at: number, payload: Uint8Array, pieces: number): void {
+  const bytes = encode({
+    type: "publish",
+    dup: false,
+    qos: 1,
+    retain: true,
+    packetId: 1,
+    topicName: `t/${at}`,
+    payload,
+    properties: { contentType: contentTypeOf(payload, at), messageExpiryInterval: 1000 },
+  });
+  const step = Math.ceil(bytes.length / pieces);
+  for (let from = 0; from < bytes.length; from += step) client.sendBytes(bytes.subarray(from, from + step));
+}
+
+test("what arrived in one piece or several is kept as it was published, and nothing that comes later changes it", () => {
+  const world = new World();
+  const away = world.connect({ clientId: "away", properties: { sessionExpiryInterval: 100 } });
+  away.subscribe("#", { qos: 1 });
+  const awaySession = away.connection.session!;
+  away.drop();
+  const publisher = world.connect();
+  const sizes = [10, 60, 100, 1_000, 70_000, 300_000, 1_000, 500_000];
+  for (const [at, size] of sizes.entries()) publishInPieces(publisher, at, pattern(size, at), 1 + ((at * 3) % 5));
+  // Others of the same sizes, from the same connection and from another one, which nobody keeps.
+  for (const client of [publisher, world.connect()]) {
+    for (const size of sizes) {
+      const payload = new Uint8Array(size).fill(0x58);
+      const head = { type: "publish", dup: false, qos: 0, retain: false, topicName: "noise" } as const;
+      const noise = encode({ ...head, payload, properties: {} });
+      client.sendBytes(noise.subarray(0, noise.length >> 1));
+      client.sendBytes(noise.subarray(noise.length >> 1));
+    }
+  }
+  const queued = awaySession.queue!.all();
+  for (const { message } of queued) {
+    const buffers = new Set([message.payload.buffer, message.properties.buffer]);
+    const held = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    expect(held).toBeLessThanOrEqual(message.sizeBytes * (8 / 7) + 64);
+  }
+  const back = world.connect({ clientId: "away", cleanStart: false });
+  const received = back.takePublishes();
+  back.subscribe("#", { qos: 1 });
+  const retained = back.takePublishes().toSorted((a, b) => a.topicName.localeCompare(b.topicName));
+  for (const publishes of [received, retained]) {
+    expect(publishes.map(({ topicName }) => topicName)).toEqual(sizes.map((_, at) => `t/${at}`));
+    for (const [at, { payload, properties }] of publishes.entries()) {
+      expect(Buffer.compare(payload, pattern(sizes[at]!, at))).toBe(0);
+      expect(properties).toEqual({ contentType: contentTypeOf(payload, at), messageExpiryInterval: 1000 });
+    }
+  }
+});
+
 /** Lets everybody in, but only when told to. */
 function slowPlugin(verdict: Promise<Verdict>): AuthPlugin {
   return { apiVersion: 1, name: "slow", create: () => ({ connect: () => verdict }) };

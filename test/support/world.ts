@@ -240,10 +240,12 @@ export class TestClient implements Wire {
   /** Sends raw bytes: a Uint8Array, or hex in any grouping such as "c0 00". */
   sendBytes(bytes: Uint8Array | string): void {
     const raw = typeof bytes === "string" ? fromHex(bytes) : bytes;
-    // The broker must not keep views over what it was given: hand it memory that is scribbled over afterwards.
-    const chunk = Buffer.from(raw);
+    // The broker must not keep views over what it was given: hand it memory that is scribbled over and then gone.
+    const chunk = Buffer.alloc(raw.length);
+    chunk.set(raw);
     this.world.broker.receive(this.connection, chunk, this.world.nowMs);
     chunk.fill(0xee);
+    chunk.buffer.transfer(0);
     this.world.settle();
   }
 

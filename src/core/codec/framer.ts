@@ -4,7 +4,8 @@
  *
  * Cursors: `packetStart <= bodyStart <= bodyEnd <= bytes.length`; the packet is bytes[packetStart, bodyEnd), valid until
  * the next call of `next` or `feed`. A packet that arrives in pieces is gathered in `rest`, which grows with what has
- * arrived, never with what was announced; every byte is copied at most a constant number of times.
+ * arrived, to at most four times as much, and not with what was announced. It is given away with the packet and never
+ * written to again. Every byte is copied at most a constant number of times.
  *
  * Refuses a length of more than four bytes, an over-long length and a packet above `packetBytesMax` as soon as the
  * length is known, before anything of the body is kept.
@@ -13,6 +14,8 @@ import { malformed, PeerError } from "./peer-error.ts";
 
 /** First allocation for a packet in pieces; most packets end within it. */
 const REST_BYTES_FIRST = 64;
+/** Room is made for so many times what has arrived at most: for the whole packet where that is enough. */
+const ROOM_PER_BYTE_MAX = 4;
 
 const NOTHING = new Uint8Array(0);
 
@@ -36,6 +39,11 @@ export class Framer {
   feed(chunk: Uint8Array): void {
     this.#chunk = chunk;
     this.#at = 0;
+  }
+
+  /** Whether the packet is in memory of its own, for whoever wants to keep it, and not in what was fed. */
+  get isGathered(): boolean {
+    return this.bytes !== this.#chunk;
   }
 
   /** Bytes of an incomplete packet held back. */
@@ -63,10 +71,7 @@ export class Framer {
         }
       }
     }
-    if (available > 0) this.#keep(available);
-    this.#chunk = NOTHING;
-    this.#at = 0;
-    return false;
+    return this.#nextFromRest();
   }
 
   #take(bytes: Uint8Array, packetStart: number, bodyStart: number, bodyEnd: number): boolean {
@@ -115,16 +120,17 @@ export class Framer {
         this.#at = 0;
         return false;
       }
-      this.#keep(Math.min(missing, available));
+      this.#keep(Math.min(missing, available), needed);
     }
   }
 
-  /** Appends the next `count` bytes of the chunk to the rest. */
-  #keep(count: number): void {
+  /** Appends the next `count` bytes of the chunk to the rest, of a packet that will have `packetBytes` as far as is known. */
+  #keep(count: number, packetBytes: number): void {
     const needed = this.#restLength + count;
     let rest = this.#rest;
     if (rest === null || rest.length < needed) {
-      const grown = new Uint8Array(Math.max(needed, rest === null ? REST_BYTES_FIRST : rest.length * 2));
+      const room = needed * ROOM_PER_BYTE_MAX < packetBytes ? needed * 2 : packetBytes;
+      const grown = new Uint8Array(Math.max(room, REST_BYTES_FIRST));
       if (rest !== null) grown.set(rest.subarray(0, this.#restLength));
       rest = this.#rest = grown;
     }

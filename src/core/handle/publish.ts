@@ -4,7 +4,7 @@
  * A QoS 2 message is routed when it arrives; its Packet Identifier is kept until PUBREL, so that a repetition is
  * answered but not routed again [MQTT-4.3.3-10].
  */
-import type { ApplicationMessage } from "../application-message.ts";
+import { ApplicationMessage } from "../application-message.ts";
 import { PeerError, protocolError } from "../codec/peer-error.ts";
 import { encodePuback, type Puback, writePuback } from "../codec/puback.ts";
 import { copyEndToEndProperties, decodePublishView, type PublishView } from "../codec/publish-view.ts";
@@ -18,6 +18,8 @@ import { answer, disconnect, explained } from "./answer.ts";
 import { mustBeStored, routeMessage } from "./route-message.ts";
 
 const NO_BYTES = new Uint8Array(0);
+/** The payload's share of a packet that is kept as it was gathered. With less, a message would keep more alive than it weighs. */
+const KEPT_PAYLOAD_SHARE_MIN = 7 / 8;
 
 export function handlePublish(
   state: BrokerState,
@@ -41,7 +43,7 @@ export function handlePublish(
   }
   if (qos > 0) checkQuota(state, connection, session);
   const reasonCode = mayPublish(session, topic, view)
-    ? publish(state, topic, messageOf(state, session, view, topic), session)
+    ? publish(state, topic, messageOf(state, connection, view, topic), session)
     : ReasonCode.NotAuthorized;
   view.bytes = NO_BYTES;
   if (reasonCode === ReasonCode.NotAuthorized) {
@@ -131,10 +133,13 @@ function mayPublish(session: Session, topic: Topic, view: PublishView): boolean 
   return session.grant.publishesAnything || session.grant.mayPublish(topic.text, view.qos, view.retain);
 }
 
-/** The incoming message: borrowed ranges of the packet. */
-function messageOf(state: BrokerState, session: Session, view: PublishView, topic: Topic): ApplicationMessage {
-  const message = state.incoming;
-  message.publisherId = session.clientId;
+/** The incoming message: ranges of the packet, borrowed unless its memory is its own and the payload most of it. */
+function messageOf(state: BrokerState, connection: Connection, view: PublishView, topic: Topic): ApplicationMessage {
+  const payloadBytes = view.payloadEnd - view.payloadStart;
+  const owned = connection.framer.isGathered && payloadBytes >= view.bytes.length * KEPT_PAYLOAD_SHARE_MIN;
+  const message = owned ? new ApplicationMessage() : state.incoming;
+  message.owned = owned;
+  message.publisherId = connection.session!.clientId;
   message.topicName = topic;
   message.qos = view.qos;
   message.retain = view.retain;
