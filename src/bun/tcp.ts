@@ -16,7 +16,7 @@ import type { Durability } from "../core/store/store-engine.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
 import { type Handshake, type Handshakes, type SecureWire, secureOpening } from "./handshakes.ts";
-import { PendingBytes } from "./outbox.ts";
+import { PendingBytes, writeWithPayload } from "./outbox.ts";
 import type { ListenerTls } from "./tls.ts";
 import { nowMs, type Turn } from "./turn.ts";
 
@@ -57,6 +57,16 @@ class TcpWire implements Wire, SecureWire {
     if (taken === bytes.length || taken < 0) return 0;
     this.#pending = new PendingBytes();
     this.#pending.push(bytes.subarray(taken), lasting);
+    return this.#pending.length;
+  }
+
+  sendWithPayload(head: Uint8Array, payload: Uint8Array): number {
+    if (this.#pending === null) {
+      this.#pending = writeWithPayload(this.#socket, head, payload);
+      return this.#pending?.length ?? 0;
+    }
+    this.#pending.push(head, false);
+    this.#pending.push(payload, true);
     return this.#pending.length;
   }
 

@@ -16,7 +16,7 @@ import type { Wire } from "../core/ports.ts";
 import type { Durability } from "../core/store/store-engine.ts";
 import type { Listener } from "../listener-url.ts";
 import { withPort } from "../listener-url.ts";
-import { PendingBytes } from "./outbox.ts";
+import { firstWrite, PendingBytes } from "./outbox.ts";
 import type { ListenContext, RunningListener } from "./tcp.ts";
 import type { ListenerTls } from "./tls.ts";
 import { type Caller, openTlsRelay } from "./tls-relay.ts";
@@ -72,6 +72,12 @@ class WsWire implements Wire {
     }
     this.#pending.push(bytes, lasting);
     return this.#pending.length + socket.getBufferedAmount();
+  }
+
+  sendWithPayload(head: Uint8Array, payload: Uint8Array): number {
+    const first = this.#pending === null ? firstWrite(head, payload) : head;
+    const backlog = this.send(first, false);
+    return first === head ? this.send(payload, true) : backlog;
   }
 
   pause(): void {

@@ -26,6 +26,8 @@ export interface Wire {
    * positive answer promises a later `drained`.
    */
   send(bytes: Uint8Array, lasting: boolean): number;
+  /** `send` of a head, which dies, and of a payload behind it, which lasts; for a transport that gains by having both. */
+  sendWithPayload?(head: Uint8Array, payload: Uint8Array): number;
   /** Stops and restarts reading; bytes already read may still arrive after a pause. */
   pause(): void;
   resume(): void;

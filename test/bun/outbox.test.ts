@@ -1,6 +1,6 @@
 /** Bytes that wait for a transport: in order, each once, whatever it takes at a time; what lasts is not copied. */
 import { describe, expect, test } from "bun:test";
-import { PendingBytes } from "../../src/bun/outbox.ts";
+import { firstWrite, PendingBytes, writeWithPayload } from "../../src/bun/outbox.ts";
 import { Random } from "../fuzz/random.ts";
 
 const KB = 1024;
@@ -123,4 +123,78 @@ test("nothing waits: nothing is offered", () => {
   expect(drainAll(pending)).toEqual([]);
   pending.push(new Uint8Array(0), false);
   expect([drainAll(pending), pending.length]).toEqual([[], 0]);
+});
+
+describe("a head and its payload", () => {
+  /** Where a transport may stop: at the ends of head and payload, next to them, and in the middle. */
+  function limits(head: number, whole: number): number[] {
+    const chosen = [0, 1, head - 1, head, head + 1, head + 20 * KB, whole - 17 * KB, whole - 1, whole, whole + 1];
+    return [...new Set(chosen.filter((limit) => limit >= 0))];
+  }
+
+  const CASES = [
+    [1, 64 * KB],
+    [20, 64 * KB],
+    [16 * KB, 64 * KB],
+    [16 * KB + 1, 64 * KB],
+    [20, 128 * KB],
+    [20, 128 * KB + 1],
+    [60 * KB, 300 * KB],
+  ] as const;
+
+  test.each(CASES)(
+    "of %d and %d bytes arrive in order and whole, wherever the transport stops",
+    (headBytes, payloadBytes) => {
+      const whole = headBytes + payloadBytes;
+      for (const limit of limits(headBytes, whole)) {
+        const source = new Source();
+        const [head, payload] = [source.take(headBytes), source.take(payloadBytes)];
+        const received: Uint8Array[] = [];
+        let writes = 0;
+        let room = limit;
+        const take = (bytes: Uint8Array): number => {
+          writes++;
+          const taken = Math.min(room, bytes.length);
+          room -= taken;
+          received.push(bytes.slice(0, taken));
+          return taken;
+        };
+        const pending = writeWithPayload({ write: take }, head, payload);
+        expect(writes).toBeLessThanOrEqual(2);
+        expect(pending?.length ?? 0).toBe(Math.max(0, whole - limit));
+        // Another one, of other bytes, before the first is through; the head is gone as well.
+        head.fill(0xee);
+        firstWrite(new Uint8Array(10).fill(0xee), new Uint8Array(64 * KB).fill(0xee));
+        if (pending !== null) {
+          const rest = drainAll(pending);
+          const fromPayload = rest.filter(({ buffer }) => buffer === payload.buffer);
+          const left = Math.min(payloadBytes, whole - limit);
+          if (left >= 16 * KB) expect(fromPayload.map(({ length }) => length)).toEqual([left]);
+          received.push(...rest);
+        }
+        const expected = new Source().take(whole);
+        expect(Buffer.compare(Buffer.concat(received), expected)).toBe(0);
+        expect(Buffer.compare(payload, expected.subarray(headBytes))).toBe(0);
+      }
+    },
+  );
+
+  test("are one write where the payload is short, and otherwise two of which none copies the payload", () => {
+    const offered: Uint8Array[] = [];
+    const to = { write: (bytes: Uint8Array) => offered.push(bytes) && bytes.length };
+    const [short, long] = [new Uint8Array(128 * KB), new Uint8Array(128 * KB + 1)];
+    expect(writeWithPayload(to, new Uint8Array(20), short)).toBeNull();
+    expect(writeWithPayload(to, new Uint8Array(20), long)).toBeNull();
+    expect(offered.map(({ length }) => length)).toEqual([20 + short.length, 20, long.length]);
+    expect(offered[2]).toBe(long);
+  });
+
+  test("are not waited for once the connection is gone", () => {
+    for (const size of [64 * KB, 200 * KB]) {
+      expect(writeWithPayload({ write: () => -1 }, new Uint8Array(20), new Uint8Array(size))).toBeNull();
+    }
+    let calls = 0;
+    const goesAway = { write: ({ length }: Uint8Array) => (calls++ === 0 ? length : -1) };
+    expect(writeWithPayload(goesAway, new Uint8Array(20), new Uint8Array(200 * KB))).toBeNull();
+  });
 });

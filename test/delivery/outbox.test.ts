@@ -26,6 +26,7 @@ class NotedWire implements Wire {
   readonly listener = "test://";
   readonly said: Said[] = [];
   backlogBytes = 0;
+  sendWithPayload?: (head: Uint8Array, payload: Uint8Array) => number;
 
   send(bytes: Uint8Array, lasting: boolean): number {
     this.said.push({ what: "send", bytes: bytes.length, first: bytes[0], lasting });
@@ -108,6 +109,44 @@ describe("a turn", () => {
       [3, false],
     ]);
     expect(statistics.bytesSent).toBe(100 * KB + 2);
+  });
+
+  test("a transport that takes both at once is given them together, and its backlog counts", () => {
+    const { outboxes, statistics, connect } = setUp({ outboundHighWaterBytes: 10 });
+    const { wire, connection } = connect();
+    const message = ownedMessage("a", new Uint8Array(100 * KB).fill(2));
+    const together: [number[], Uint8Array][] = [];
+    wire.sendWithPayload = (head, payload) => {
+      together.push([[...head], payload]);
+      return 10;
+    };
+    outboxes.writer(connection).u8(1);
+    outboxes.sendPayload(connection, message);
+    expect([connection.backlogBytes, connection.congested]).toEqual([10, true]);
+    outboxes.writer(connection).u8(3);
+    outboxes.flush();
+    expect(together.map(([head, payload]) => [head, payload.buffer])).toEqual([[[1], message.payload.buffer]]);
+    expect(wire.said.map(({ what, first }) => [what, first])).toEqual([
+      ["pause", undefined],
+      ["send", 3],
+    ]);
+    expect(statistics.bytesSent).toBe(100 * KB + 2);
+  });
+
+  test("a transport that fails with both is closed, and nobody else notices", () => {
+    const { outboxes, connect } = setUp();
+    const [broken, sound] = [connect(), connect()];
+    broken.wire.sendWithPayload = () => {
+      throw new Error("broken");
+    };
+    const message = ownedMessage("a", new Uint8Array(100 * KB).fill(2));
+    for (const { connection } of [broken, sound]) {
+      outboxes.writer(connection).u8(1);
+      outboxes.sendPayload(connection, message);
+    }
+    outboxes.flush();
+    expect(broken.wire.said).toEqual([{ what: "close", reasonCode: 0x80 }]);
+    expect(sound.wire.said.map(({ bytes }) => bytes)).toEqual([1, 100 * KB]);
   });
 });
 

@@ -47,6 +47,23 @@ test("what a transport may keep does not change after the turn, nor with the byt
   expect(Buffer.compare(kept!.bytes, payload)).toBe(0);
 });
 
+test("what a member of a share may keep does not change either, at QoS 0 no more than at QoS 1", () => {
+  for (const qos of [0, 1] as const) {
+    const world = new World();
+    const wires = ["one", "two"].map((group) => {
+      const wire = RecordingWire.connect(world, group);
+      wire.subscribe(`$share/${group}/a`, qos);
+      return wire;
+    });
+    const payload = pattern(100 * KB);
+    world.connect().sendPublish("a", payload, { qos });
+    for (const wire of wires) {
+      const [kept] = wire.sends.filter(({ lasting }) => lasting);
+      expect(Buffer.compare(kept!.bytes, payload)).toBe(0);
+    }
+  }
+});
+
 test("large and small messages stay in order and whole, with every property a receiver may have", () => {
   for (const level of [4, 5] as const) {
     for (const aliases of level === 5 ? [0, 5] : [0]) {

@@ -243,7 +243,7 @@ export class Outbound {
       this.#statistics.dropped.tooLarge++;
       return false;
     }
-    if (isDirect) this.#outboxes.sendPayload(connection, message);
+    if (isDirect) this.#outboxes.sendPayload(connection, own(message));
     else this.#outboxes.wrote(connection, writer);
     this.#statistics.publishSent++;
     return true;

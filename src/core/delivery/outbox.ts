@@ -58,12 +58,9 @@ export class Outboxes {
     if (outbox.length >= this.#flushBytes) this.#send(connection, outbox);
   }
 
-  /** Sends what was written and, behind it, the payload of a message without copying it. */
-  sendPayload(connection: Connection, message: ApplicationMessage): void {
-    this.#send(connection, this.writer(connection));
-    const { payload, payloadStart, payloadEnd, owned } = message;
-    this.#statistics.bytesSent += payloadEnd - payloadStart;
-    this.#pass(connection, payload.subarray(payloadStart, payloadEnd), owned);
+  /** Sends what was written and, behind it, the payload of an owned message without copying it. */
+  sendPayload(connection: Connection, { payload, payloadStart, payloadEnd }: ApplicationMessage): void {
+    this.#send(connection, this.writer(connection), payload.subarray(payloadStart, payloadEnd));
   }
 
   #borrow(): Writer {
@@ -205,26 +202,29 @@ export class Outboxes {
     }
   }
 
-  #send(connection: Connection, outbox: Writer): void {
-    this.#statistics.bytesSent += outbox.length;
-    this.#pass(connection, outbox.view(), false);
+  #send(connection: Connection, outbox: Writer, payload: Uint8Array = NO_BYTES): void {
+    this.#statistics.bytesSent += outbox.length + payload.length;
+    if (connection === this.#speaker) this.handled();
+    if (this.#mustWait(connection)) {
+      this.#withhold(connection, outbox.view(), false, -1);
+      if (payload.length > 0) this.#withhold(connection, payload, true, -1);
+      this.#note(connection, connection.withheldBytes);
+    } else {
+      this.#give(connection, outbox.view(), false, payload);
+    }
     outbox.clear();
   }
 
-  #pass(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
-    if (connection === this.#speaker) this.handled();
-    if (this.#mustWait(connection)) {
-      this.#withhold(connection, bytes, lasting, -1);
-      this.#note(connection, connection.withheldBytes);
-    } else {
-      this.#give(connection, bytes, lasting);
-    }
-  }
-
   /** A wire must not throw; one that does all the same harms neither whoever publishes nor the other receivers. */
-  #give(connection: Connection, bytes: Uint8Array, lasting: boolean): void {
+  #give(connection: Connection, bytes: Uint8Array, lasting: boolean, payload: Uint8Array = NO_BYTES): void {
+    const { wire } = connection;
     try {
-      connection.backlogBytes = connection.wire.send(bytes, lasting);
+      if (payload.length === 0) connection.backlogBytes = wire.send(bytes, lasting);
+      else if (wire.sendWithPayload !== undefined) connection.backlogBytes = wire.sendWithPayload(bytes, payload);
+      else {
+        wire.send(bytes, lasting);
+        connection.backlogBytes = wire.send(payload, true);
+      }
       this.#note(connection, connection.backlogBytes);
     } catch {
       connection.backlogBytes = Number.POSITIVE_INFINITY;
