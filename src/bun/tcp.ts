@@ -25,6 +25,9 @@ const LINGER_MS = 2_000;
 
 const TCP_KEEP_ALIVE_MS = 60_000;
 
+/** What is read in chunks of this size and more would fill the memory between two collections, and none of it be in the cache. */
+const FREED_CHUNK_BYTES_MIN = 64 * 1024;
+
 type TcpSocket = Socket<TcpWire>;
 
 class TcpWire implements Wire, SecureWire {
@@ -187,12 +190,21 @@ function plainOpening({ broker, turn }: ListenContext, accept: Accept): SocketHa
   };
 }
 
+/**
+ * Gives the memory of a chunk back at once, so that the next read may have it. The runtime makes one for each read and keeps
+ * nothing of it, nor does the broker (`Broker.receive`); memory of which the chunk is a part would be somebody else's too.
+ */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
 function socketHandler({ broker, turn }: ListenContext, wires: Set<TcpWire>): SocketHandler<TcpWire> {
   return {
     data(socket, bytes) {
       const { connection } = socket.data;
       if (connection === null) return;
       broker.receive(connection, bytes, nowMs());
+      if (bytes.length >= FREED_CHUNK_BYTES_MIN) free(bytes);
       turn.schedule();
     },
     drain(socket) {

@@ -3,7 +3,7 @@
  *
  * Inputs are the methods below, outputs go to the ports it was given. Contract with the host:
  *   - one input at a time; a port never calls back during a call;
- *   - bytes given to `receive` may be reused once it has returned;
+ *   - bytes given to `receive` may be reused, and their memory taken away, once it has returned;
  *   - `settle` ends a turn: nothing is written to a wire before it, apart from what a very full turn writes early;
  *   - `tick` is called when the moment that `settle` answered has come.
  * No input throws: a peer's mistake ends that peer's connection, a bug of ours ends it too and is logged.

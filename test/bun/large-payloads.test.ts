@@ -2,7 +2,7 @@
  * Large payloads through real sockets to readers of different speeds at once: no byte is lost, doubled, swapped or taken from
  * another message, however little a socket takes at a time, and whatever it is read in.
  */
-import { afterAll, afterEach, beforeAll, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import type { TLSOptions } from "bun";
 import { createBroker, type RunningBroker } from "rqtt";
 import { encodePacket, type Packet } from "../../src/core/codec/packet.ts";
@@ -157,4 +157,47 @@ test("a retained payload that came in pieces is the same for everybody who asks 
   for (const transport of TRANSPORTS) await readAll(await connected(transport, `later ${transport}`, true), [payload]);
   await publisher.write(publishBytes(TOPIC, new Uint8Array(0), 1).with(0, 0x33));
   await expectPacket(publisher, "puback");
+});
+
+test("the runtime reads every chunk into memory of its own, so that it may be taken away: the TCP listener does", async () => {
+  const stream = Buffer.concat(Array.from({ length: 20 }, (_, index) => payloadOf(index)));
+  const kept: { chunk: Buffer; hash: string }[] = [];
+  const freed = { chunks: 0, whole: 0 };
+  const hashes: string[] = [];
+  const ended = Promise.withResolvers<void>();
+  const server = Bun.listen<Bun.CryptoHasher>({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      open(socket) {
+        socket.data = new Bun.CryptoHasher("sha256");
+      },
+      data(socket, chunk) {
+        socket.data.update(chunk);
+        if (chunk.length < 16 * KB) return;
+        if (kept.length <= freed.chunks) {
+          kept.push({ chunk, hash: String(Bun.hash(chunk)) });
+          return;
+        }
+        freed.chunks++;
+        if (chunk.buffer.byteLength === chunk.length) freed.whole++;
+        (chunk.buffer as ArrayBuffer).transfer(0);
+      },
+      close(socket) {
+        hashes.push(socket.data.digest("hex"));
+        if (hashes.length === 3) ended.resolve();
+      },
+    },
+  });
+  try {
+    const senders = await Promise.all([1, 2, 3].map(() => TcpPeer.open(`mqtt://127.0.0.1:${server.port}`)));
+    await Promise.all(senders.map((sender) => sender.write(stream).then(() => sender.close())));
+    await ended.promise;
+  } finally {
+    server.stop(true);
+  }
+  expect(new Set(hashes)).toEqual(new Set([new Bun.CryptoHasher("sha256").update(stream).digest("hex")]));
+  expect(kept.map(({ chunk }) => String(Bun.hash(chunk)))).toEqual(kept.map(({ hash }) => hash));
+  expect(freed.chunks).toBeGreaterThan(10);
+  expect(freed.whole).toBe(freed.chunks);
 });

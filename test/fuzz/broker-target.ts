@@ -247,6 +247,7 @@ class BrokerCase {
       const chunk = bytes.slice(at, end);
       broker.receive(wire.connection, chunk, nowMs);
       chunk.fill(0xee);
+      chunk.buffer.transfer(0);
       if (this.#random.oneIn(3)) this.#world.settle();
       at = end;
     }

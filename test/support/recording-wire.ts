@@ -76,7 +76,9 @@ export class RecordingWire implements Wire {
   give(...packets: Packet[]): void {
     const writer = new Writer();
     for (const packet of packets) encodePacket(writer, packet, this.level);
-    this.world.broker.receive(this.connection, writer.view().slice(), this.world.nowMs);
+    const chunk = writer.view().slice();
+    this.world.broker.receive(this.connection, chunk, this.world.nowMs);
+    (chunk.buffer as ArrayBuffer).transfer(0);
     this.world.settle();
   }
 
