@@ -7,8 +7,8 @@ import { ENGINES, startBrowser } from "./engines.ts";
 import { bundleScript } from "./page-bundle.ts";
 
 /** Bytes after gzip -9. Whoever needs more raises these numbers and says why in the commit. */
-const CORE_GZIP_BYTES_MAX = 38_500;
-const WORKER_GZIP_BYTES_MAX = 39_500;
+const CORE_GZIP_BYTES_MAX = 39_000;
+const WORKER_GZIP_BYTES_MAX = 40_000;
 const PAGE_GZIP_BYTES_MAX = 53_500;
 
 const TEST_MS = 60_000;
