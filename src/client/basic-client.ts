@@ -1,19 +1,12 @@
 /** The client's parts put together: what every client has, QoS 0 and 1 included. */
-import type { Properties } from "../core/codec/property.ts";
-import type {
-  ClientOptions,
-  ClientState,
-  CloseOptions,
-  Payload,
-  Published,
-  PublishOptions,
-  StateListener,
-  SubscribeOptions,
-} from "./client-options.ts";
-import { Engine } from "./engine.ts";
-import { Inbound } from "./inbound.ts";
-import { Outbound } from "./outbound.ts";
-import type { Subscription } from "./subscription.ts";
+import type { Properties } from "../core/codec/property-table.ts";
+import type { ClientOptions, ClientState, CloseOptions, StateListener } from "./client-options.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import { createInbound, type Inbound } from "./inbound.ts";
+import { keepAlive } from "./keep-alive.ts";
+import { createOutbound, type Outbound } from "./outbound.ts";
+import { createPublish, type Publish } from "./publish.ts";
+import { createSubscribe, type Subscribe } from "./subscribe.ts";
 import type { Transport } from "./transport.ts";
 import { webSocket } from "./websocket.ts";
 
@@ -27,9 +20,9 @@ export interface BasicClient {
   readonly properties: Properties;
   onstate: StateListener | null;
   /** Resolves when it was sent (QoS 0) or acknowledged, with the server's reason code; rejects with an MqttError. */
-  publish(topic: string, payload: Payload, options?: PublishOptions): Promise<Published>;
+  readonly publish: Publish;
   /** Resolves when the server has granted it. Iterate over the answer; leaving the loop unsubscribes. */
-  subscribe(filter: string, options?: SubscribeOptions): Promise<Subscription>;
+  readonly subscribe: Subscribe;
   /** Ends the client: what still waits is rejected, subscriptions end. */
   close(options?: CloseOptions): Promise<void>;
 }
@@ -42,32 +35,14 @@ export interface Parts {
 }
 
 export function assemble(target: string | URL | Transport, options: ClientOptions): Parts {
-  const engine = new Engine(typeof target === "function" ? target : webSocket(target), options);
-  const outbound = new Outbound(engine);
-  const inbound = new Inbound(engine, outbound);
-  engine.parts.push(outbound, inbound);
-  const client: BasicClient = {
-    get state() {
-      return engine.state;
-    },
-    get clientId() {
-      return engine.clientId;
-    },
-    get sessionPresent() {
-      return engine.sessionPresent;
-    },
-    get properties() {
-      return engine.properties;
-    },
-    get onstate() {
-      return engine.onstate;
-    },
-    set onstate(listener) {
-      engine.onstate = listener;
-    },
-    publish: (topic, payload, publishOptions) => outbound.publish(topic, payload, publishOptions),
-    subscribe: (filter, subscribeOptions) => inbound.subscribe(filter, subscribeOptions),
-    close: (closeOptions) => engine.close(closeOptions),
-  };
+  const engine = createEngine(typeof target === "function" ? target : webSocket(target), options);
+  keepAlive(engine);
+  const outbound = createOutbound(engine);
+  const inbound = createInbound(engine);
+  const client = Object.assign(engine.face, {
+    publish: createPublish(engine, outbound.ask),
+    subscribe: createSubscribe(engine, inbound, outbound.ask),
+    close: engine.close,
+  });
   return { engine, outbound, inbound, client };
 }

@@ -1,6 +1,6 @@
 /** What a client is asked for: the options of a connection, a PUBLISH and a SUBSCRIBE, and what comes back. Types only. */
 import type { QoS } from "../core/codec/packet.ts";
-import type { Properties } from "../core/codec/property.ts";
+import type { Properties } from "../core/codec/property-table.ts";
 import type { MqttError } from "./mqtt-error.ts";
 
 /** Text travels as UTF-8. */

@@ -4,12 +4,11 @@
  *   const client = await connect("wss://broker.example/mqtt", { token });
  *   for await (const message of await client.subscribe("a/+", { qos: 1 })) console.log(message.text());
  */
-import { Authentication } from "./authentication.ts";
+import { authentication } from "./authentication.ts";
 import { assemble, type BasicClient } from "./basic-client.ts";
-import type { ClientOptions, Payload, PublishOptions } from "./client-options.ts";
+import type { ClientOptions } from "./client-options.ts";
 import { qos2 } from "./qos2.ts";
-import { Requests } from "./requests.ts";
-import type { Message } from "./subscription.ts";
+import { createRequest, type Request } from "./requests.ts";
 import { topicAliases } from "./topic-alias.ts";
 import type { Transport } from "./transport.ts";
 
@@ -30,7 +29,7 @@ export type { Transport, Wire, WireEvents } from "./transport.ts";
 
 export interface Client extends BasicClient {
   /** Publishes with a Response Topic and Correlation Data; resolves with the message that answers. */
-  request(topic: string, payload: Payload, options?: PublishOptions): Promise<Message>;
+  readonly request: Request;
   /** Sends a fresh token within the session, before its time; resolves when the server has taken it. */
   renew(): Promise<void>;
 }
@@ -39,14 +38,11 @@ export interface Client extends BasicClient {
 export async function connect(target: string | URL | Transport, options: ClientOptions = {}): Promise<Client> {
   const { engine, outbound, inbound, client } = assemble(target, options);
   qos2(engine, outbound, inbound);
-  topicAliases(engine, outbound);
-  const authentication = new Authentication(engine);
-  const requests = new Requests(engine, outbound, inbound);
-  engine.parts.push(authentication, requests);
+  topicAliases(engine);
+  const more = {
+    renew: authentication(engine),
+    request: createRequest(engine, client.publish, client.subscribe),
+  };
   await engine.start();
-  return Object.assign(client, {
-    request: (topic: string, payload: Payload, requestOptions?: PublishOptions) =>
-      requests.request(topic, payload, requestOptions),
-    renew: () => authentication.renew(),
-  });
+  return Object.assign(client, more);
 }

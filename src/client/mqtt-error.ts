@@ -18,20 +18,21 @@ export const LOST = -4;
 const RETRIABLE = [DEADLINE, LOST, 0x80, 0x83, 0x88, 0x89, 0x8b, 0x8d, 0x93, 0x96, 0x97, 0x98, 0x9f, 0xa0];
 
 export class MqttError extends Error {
-  readonly code: number;
+  declare readonly code: number;
   /** The kind of packet it is about: `connect`, `publish`, `subscribe`, `unsubscribe`, `auth`, `disconnect`, or what the server sent wrongly. */
-  readonly packet: string;
+  declare readonly packet: string;
   /** The server's own words, or what was found wrong. */
-  readonly reasonString: string;
+  declare readonly reasonString: string;
   /** Whether the same may succeed later, unchanged. */
-  readonly retriable: boolean;
+  declare readonly retriable: boolean;
 
   constructor(code: number, packet: string, reasonString = "", cause?: unknown) {
     super(`${packet} ${code < 0 ? code : `0x${code.toString(16)}`} ${reasonString}`, { cause });
-    this.name = "MqttError";
-    this.code = code;
-    this.packet = packet;
-    this.reasonString = reasonString;
-    this.retriable = RETRIABLE.includes(code);
+    Object.assign(this, { name: "MqttError", code, packet, reasonString, retriable: RETRIABLE.includes(code) });
   }
+}
+
+/** Whatever was thrown, as an MqttError; `code` is for what is none yet. */
+export function mqttError(error: unknown, code: number, packet: string): MqttError {
+  return error instanceof MqttError ? error : new MqttError(code, packet, `${error}`, error);
 }

@@ -1,37 +1,55 @@
 /** Requests and their answers (MQTT 5.0 section 4.10): one Response Topic for the client, Correlation Data for each request. */
 import type { Payload, PublishOptions } from "./client-options.ts";
-import type { Engine, Part } from "./engine.ts";
-import type { Inbound } from "./inbound.ts";
+import type { Engine } from "./engine.ts";
 import { MqttError } from "./mqtt-error.ts";
 import { type Operation, operation } from "./operation.ts";
-import type { Outbound } from "./outbound.ts";
+import { toBytes } from "./packet-encoder.ts";
+import type { Publish } from "./publish.ts";
+import type { Subscribe } from "./subscribe.ts";
 import type { Message } from "./subscription.ts";
 
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 
-export class Requests implements Part {
-  readonly #engine: Engine;
-  readonly #outbound: Outbound;
-  readonly #inbound: Inbound;
-  readonly #waiting = new Map<string, Operation<Message>>();
-  #responseTopic: Promise<string> | undefined;
-  #count = 0;
+export type Request = (topic: string, payload: Payload, options?: PublishOptions) => Promise<Message>;
 
-  constructor(engine: Engine, outbound: Outbound, inbound: Inbound) {
-    this.#engine = engine;
-    this.#outbound = outbound;
-    this.#inbound = inbound;
-  }
+export function createRequest(engine: Engine, publish: Publish, subscribe: Subscribe): Request {
+  const { face, options, deadlineMs, parts } = engine;
+  const waiting = new Map<string, Operation<Message>>();
+  let listening: Promise<string> | undefined;
+  let count = 0;
 
-  async request(topic: string, payload: Payload, options: PublishOptions = {}): Promise<Message> {
-    const key = `${++this.#count}`;
-    const response = operation<Message>("publish", options.deadlineMs ?? this.#engine.deadlineMs, options.signal);
-    this.#waiting.set(key, response);
+  const read = async (responses: AsyncIterable<Message>): Promise<void> => {
+    for await (const message of responses) {
+      waiting.get(new TextDecoder().decode(message.properties.correlationData))?.resolve(message);
+    }
+  };
+  const listen = async (): Promise<string> => {
+    const topic =
+      options.responseTopic ?? `${face.properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
+    const again = (): void => {
+      listening = undefined;
+    };
+    try {
+      read(await subscribe(topic, { qos: 1 })).then(again, again);
+      return topic;
+    } catch (error) {
+      again();
+      throw error;
+    }
+  };
+  parts.push((state, error) => {
+    if (state === "closed") for (const response of waiting.values()) response.reject(error!);
+  });
+
+  return async (topic, payload, requestOptions = {}) => {
+    const key = `${++count}`;
+    const response = operation<Message>("publish", requestOptions.deadlineMs ?? deadlineMs, requestOptions.signal);
+    waiting.set(key, response);
     const ask = async (): Promise<void> => {
-      const responseTopic = await (this.#responseTopic ??= this.#listen());
+      const responseTopic = await (listening ??= listen());
       if (response.done) return;
-      const properties = { ...options.properties, responseTopic, correlationData: new TextEncoder().encode(key) };
-      const { reasonCode } = await this.#outbound.publish(topic, payload, { qos: 1, ...options, properties });
+      const properties = { ...requestOptions.properties, responseTopic, correlationData: toBytes(key) };
+      const { reasonCode } = await publish(topic, payload, { qos: 1, ...requestOptions, properties });
       if (reasonCode === NO_MATCHING_SUBSCRIBERS)
         throw new MqttError(reasonCode, "publish", "nobody is subscribed to it");
     };
@@ -39,36 +57,7 @@ export class Requests implements Part {
     try {
       return await response.promise;
     } finally {
-      this.#waiting.delete(key);
+      waiting.delete(key);
     }
-  }
-
-  closed(error: MqttError): void {
-    for (const response of this.#waiting.values()) response.reject(error);
-  }
-
-  async #listen(): Promise<string> {
-    const { responseTopic, properties } = { ...this.#engine.options, properties: this.#engine.properties };
-    const topic = responseTopic ?? `${properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
-    try {
-      const subscription = await this.#inbound.subscribe(topic, { qos: 1 });
-      void this.#read(subscription);
-      return topic;
-    } catch (error) {
-      this.#responseTopic = undefined;
-      throw error;
-    }
-  }
-
-  async #read(responses: AsyncIterable<Message>): Promise<void> {
-    try {
-      for await (const message of responses) {
-        const key = new TextDecoder().decode(message.properties.correlationData);
-        this.#waiting.get(key)?.resolve(message);
-      }
-    } catch {
-      // The subscription ended with an error: the next request makes another.
-    }
-    this.#responseTopic = undefined;
-  }
+  };
 }

@@ -4,7 +4,7 @@ import type { ClientOptions } from "./client-options.ts";
 import type { Transport } from "./transport.ts";
 
 export async function connect(target: string | URL | Transport, options: ClientOptions = {}): Promise<BasicClient> {
-  const { engine, client } = assemble(target, options);
+  const { engine, client } = assemble(target, { ...options, topicAliasMaximum: 0 });
   await engine.start();
   return client;
 }

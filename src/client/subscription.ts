@@ -5,7 +5,7 @@
  * acknowledged; QoS 0 messages by `buffer`.
  */
 import type { QoS } from "../core/codec/packet.ts";
-import type { Properties } from "../core/codec/property.ts";
+import type { Properties } from "../core/codec/property-table.ts";
 import type { SubscribeOptions } from "./client-options.ts";
 import { CLOSED, type MqttError } from "./mqtt-error.ts";
 
@@ -22,98 +22,113 @@ export interface Message {
   ack(reasonCode?: number): void;
 }
 
-interface Taker {
-  resolve(result: IteratorResult<Message, undefined>): void;
-  reject(error: MqttError): void;
+type Result = IteratorResult<Message, undefined>;
+
+export interface Subscription extends AsyncIterableIterator<Message, undefined> {
+  readonly filter: string;
+  /** Granted by the server. */
+  readonly qos: number;
+  /** QoS 0 messages that found no room. */
+  readonly dropped: number;
+  /** The same as a stream; what it does not pull stays unacknowledged. */
+  readonly readable: ReadableStream<Message>;
+  next(): Promise<Result>;
+  /** Leaving a `for await` loop unsubscribes. */
+  return(): Promise<Result>;
+  /** Resolves when the server has acknowledged it; messages that were not read are given up. */
+  unsubscribe(): Promise<void>;
+  [Symbol.asyncIterator](): this;
 }
 
-export class Subscription implements AsyncIterableIterator<Message, undefined> {
-  readonly filter: string;
+/** A subscription as the client has it. */
+export interface Reader {
+  readonly subscription: Subscription & { qos: number };
   readonly identifier: number;
   readonly options: SubscribeOptions;
-  /** Granted by the server. */
-  qos = 0;
-  /** The client's: whether the server has granted it, and whether it is being asked to. */
-  granted = false;
-  asking = false;
-  /** QoS 0 messages that found no room. */
-  dropped = 0;
-  readonly #leave: () => Promise<void>;
-  readonly #waiting: Message[] = [];
-  readonly #takers: Taker[] = [];
-  #last: Message | undefined;
-  #end: MqttError | null | undefined;
+  /** Whether the server has granted it, and whether it is being asked to. */
+  granted?: boolean;
+  asking?: boolean;
+  give(message: Message): void;
+  /** The server sends what was not acknowledged again. */
+  forget(): void;
+  /** There will be no more. */
+  end(error?: MqttError): void;
+}
 
-  constructor(filter: string, identifier: number, options: SubscribeOptions, leave: () => Promise<void>) {
-    this.filter = filter;
-    this.identifier = identifier;
-    this.options = options;
-    this.#leave = leave;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<IteratorResult<Message, undefined>> {
-    if (this.options.ack !== "manual") this.#last?.ack();
-    const value = (this.#last = this.#waiting.shift());
-    if (value) return Promise.resolve({ done: false, value });
-    if (this.#end) return Promise.reject(this.#end);
-    if (this.#end === null) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
-  }
-
-  /** Leaving a `for await` loop unsubscribes. */
-  async return(): Promise<IteratorResult<Message, undefined>> {
-    await this.unsubscribe();
-    return { done: true, value: undefined };
-  }
-
-  /** Resolves when the server has acknowledged it; messages that were not read are given up. */
-  unsubscribe(): Promise<void> {
-    if (this.#end !== undefined) return Promise.resolve();
-    this.end();
-    for (const message of [this.#last, ...this.#waiting.splice(0)]) message?.ack();
-    return this.#leave();
-  }
-
-  /** The same as a stream; what it does not pull stays unacknowledged. */
-  get readable(): ReadableStream<Message> {
-    return new ReadableStream<Message>(
-      {
-        pull: async (controller) => {
-          const { done, value } = await this.next();
-          if (done) controller.close();
-          else controller.enqueue(value);
-        },
-        cancel: () => this.unsubscribe(),
-      },
-      { highWaterMark: 0 },
-    );
-  }
-
-  /** The client's: a message for it. */
-  give(message: Message): void {
-    const taker = this.#takers.shift();
-    if (taker) taker.resolve({ done: false, value: (this.#last = message) });
-    else if (message.qos || this.#waiting.filter(({ qos }) => !qos).length < (this.options.buffer ?? 256)) {
-      this.#waiting.push(message);
-    } else this.dropped++;
-  }
-
-  /** The client's: the server sends what was not acknowledged again. */
-  forget(): void {
-    const kept = this.#waiting.filter(({ qos }) => qos !== 1);
-    this.#waiting.splice(0, Number.POSITIVE_INFINITY, ...kept);
-  }
-
-  /** The client's: there will be no more. */
-  end(error?: MqttError): void {
-    this.#end = error && error.code !== CLOSED ? error : null;
-    for (const taker of this.#takers.splice(0)) {
-      if (this.#end) taker.reject(this.#end);
-      else taker.resolve({ done: true, value: undefined });
+export function createReader(
+  filter: string,
+  identifier: number,
+  options: SubscribeOptions,
+  leave: () => Promise<void>,
+): Reader {
+  let waiting: Message[] = [];
+  const takers: PromiseWithResolvers<Result>[] = [];
+  let last: Message | undefined;
+  let finish: ((taker: PromiseWithResolvers<Result>) => void) | undefined;
+  const serve = (): void => {
+    while (takers.length && (waiting.length || finish)) {
+      const taker = takers.shift()!;
+      last = waiting.shift();
+      if (last) taker.resolve({ done: false, value: last });
+      else finish!(taker);
     }
-  }
+  };
+  const end = (error?: MqttError): void => {
+    const isError = error && error.code !== CLOSED;
+    finish = ({ resolve, reject }) => (isError ? reject(error) : resolve({ done: true, value: undefined }));
+    serve();
+  };
+  const subscription = {
+    filter,
+    qos: 0,
+    dropped: 0,
+    [Symbol.asyncIterator]: () => subscription,
+    next(): Promise<Result> {
+      if (options.ack !== "manual") last?.ack();
+      const taker = Promise.withResolvers<Result>();
+      takers.push(taker);
+      serve();
+      return taker.promise;
+    },
+    async return(): Promise<Result> {
+      await subscription.unsubscribe();
+      return { done: true, value: undefined };
+    },
+    async unsubscribe(): Promise<void> {
+      if (finish) return;
+      const given = [last, ...waiting];
+      waiting = [];
+      end();
+      for (const message of given) message?.ack();
+      await leave();
+    },
+    get readable() {
+      return new ReadableStream<Message>(
+        {
+          async pull(controller) {
+            const { done, value } = await subscription.next();
+            if (done) controller.close();
+            else controller.enqueue(value);
+          },
+          cancel: subscription.unsubscribe,
+        },
+        { highWaterMark: 0 },
+      );
+    },
+  };
+  return {
+    subscription: subscription as Reader["subscription"],
+    identifier,
+    options,
+    end,
+    give(message) {
+      if (takers.length || message.qos || waiting.filter(({ qos }) => !qos).length < (options.buffer ?? 256)) {
+        waiting.push(message);
+        serve();
+      } else subscription.dropped++;
+    },
+    forget() {
+      waiting = waiting.filter(({ qos }) => qos !== 1);
+    },
+  };
 }

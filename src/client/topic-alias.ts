@@ -1,20 +1,39 @@
-/** Topic Aliases towards the server, in order of first use, as many as both sides allow (MQTT 5.0 section 3.3.2.3.4). */
-import type { Publish } from "../core/codec/publish.ts";
+/** Topic Aliases (MQTT 5.0 section 3.3.2.3.4): the server's, and ours in order of first use, as many as both sides allow. */
 import type { Engine } from "./engine.ts";
-import type { Outbound } from "./outbound.ts";
+import { refuse } from "./incoming.ts";
 
-export function topicAliases(engine: Engine, outbound: Outbound): void {
-  const aliases = new Map<string, number>();
-  engine.parts.unshift({ online: () => aliases.clear() });
-  outbound.alias = (packet: Publish) => {
-    const { topicName } = packet;
-    const known = aliases.get(topicName);
-    const most = Math.min(engine.properties.topicAliasMaximum ?? 0, engine.options.topicAliasMaximum ?? 16);
-    const topicAlias = known ?? (aliases.size < most ? aliases.size + 1 : 0);
-    // A packet that turns out too large is not sent, and its alias not learned.
-    const bytes = topicName.length * 3 + packet.payload.length + 1_000;
-    if (!topicAlias || (!known && bytes > (engine.properties.maximumPacketSize ?? bytes))) return packet;
-    aliases.set(topicName, topicAlias);
-    return { ...packet, topicName: known ? "" : topicName, properties: { ...packet.properties, topicAlias } };
+export function topicAliases(engine: Engine): void {
+  const { face, options, parts } = engine;
+  const { topicAliasMaximum = 16 } = options;
+  const ours = new Map<string, number>();
+  const theirs = new Map<number, string>();
+  parts.push(() => {
+    ours.clear();
+    theirs.clear();
+  });
+
+  engine.resolve = (packet) => {
+    const { topicAlias } = packet.properties;
+    if (topicAlias === undefined) return packet;
+    const topic = packet.topic || theirs.get(topicAlias);
+    if (!topic || topicAlias > topicAliasMaximum) refuse(packet.type, 0x94, `Topic Alias ${topicAlias}`);
+    theirs.set(topicAlias, topic);
+    return { ...packet, topic };
+  };
+
+  engine.alias = (topic, encode) => {
+    const { topicAliasMaximum: most = 0, maximumPacketSize = Number.POSITIVE_INFINITY } = face.properties;
+    const known = ours.get(topic);
+    if (known) return encode("", known);
+    const next = ours.size + 1;
+    if (next <= Math.min(most, topicAliasMaximum)) {
+      const bytes = encode(topic, next);
+      // A packet that is too large is not sent, and its alias not learned.
+      if (bytes.length <= maximumPacketSize) {
+        ours.set(topic, next);
+        return bytes;
+      }
+    }
+    return encode(topic);
   };
 }

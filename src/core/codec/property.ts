@@ -1,45 +1,16 @@
 /**
- * Every property of MQTT 5.0 section 2.2.2.2: one table that says id, name, type, where allowed, how often, which values.
+ * The property lists of MQTT 5.0 section 2.2.2: read, checked and written by the table in property-table.ts.
  *
  * An id that is unknown or not allowed in its packet is a Malformed Packet; one that is repeated, or has a value outside its
  * range, a Protocol Error. Adding a property is adding a row.
  */
 import { PacketType } from "./packet-type.ts";
 import { malformed, PeerError, protocolError } from "./peer-error.ts";
+import { PROPERTY_ROWS, type Properties, type PropertyKind } from "./property-table.ts";
 import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
-/** The properties of one packet, by the specification's names. Absent means absent, not the default. */
-export interface Properties {
-  payloadFormatIndicator?: number;
-  messageExpiryInterval?: number;
-  contentType?: string;
-  responseTopic?: string;
-  correlationData?: Uint8Array;
-  /** Subscription Identifiers; several only in a PUBLISH from the server. */
-  subscriptionIdentifiers?: number[];
-  sessionExpiryInterval?: number;
-  assignedClientIdentifier?: string;
-  serverKeepAlive?: number;
-  authenticationMethod?: string;
-  authenticationData?: Uint8Array;
-  requestProblemInformation?: number;
-  willDelayInterval?: number;
-  requestResponseInformation?: number;
-  responseInformation?: string;
-  serverReference?: string;
-  reasonString?: string;
-  receiveMaximum?: number;
-  topicAliasMaximum?: number;
-  topicAlias?: number;
-  maximumQos?: number;
-  retainAvailable?: number;
-  userProperties?: [string, string][];
-  maximumPacketSize?: number;
-  wildcardSubscriptionAvailable?: number;
-  subscriptionIdentifiersAvailable?: number;
-  sharedSubscriptionAvailable?: number;
-}
+export type { Properties } from "./property-table.ts";
 
 export type PropertyType = "byte" | "u16" | "u32" | "varint" | "string" | "binary" | "pair";
 
@@ -58,68 +29,26 @@ export interface PropertyDefinition {
 /** The Will Properties inside CONNECT are a property list of their own. */
 export const WILL_PROPERTIES = 0;
 
-const bits = (...types: number[]): number => types.reduce((mask, type) => mask | (1 << type), 0);
-const {
-  CONNECT,
-  CONNACK,
-  PUBLISH,
-  PUBACK,
-  PUBREC,
-  PUBREL,
-  PUBCOMP,
-  SUBSCRIBE,
-  SUBACK,
-  UNSUBSCRIBE,
-  UNSUBACK,
-  DISCONNECT,
-  AUTH,
-} = PacketType;
-const MESSAGE = bits(PUBLISH, WILL_PROPERTIES);
-const ANSWERS = bits(CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH);
-const ANYWHERE = ANSWERS | MESSAGE | bits(CONNECT, SUBSCRIBE, UNSUBSCRIBE);
-
-type Row = readonly [number, keyof Properties, PropertyType, number, (readonly [number, number])?];
-const ROWS: readonly Row[] = [
-  [0x01, "payloadFormatIndicator", "byte", MESSAGE, [0, 1]],
-  [0x02, "messageExpiryInterval", "u32", MESSAGE],
-  [0x03, "contentType", "string", MESSAGE],
-  [0x08, "responseTopic", "string", MESSAGE],
-  [0x09, "correlationData", "binary", MESSAGE],
-  [0x0b, "subscriptionIdentifiers", "varint", bits(PUBLISH, SUBSCRIBE), [1, 268_435_455]],
-  [0x11, "sessionExpiryInterval", "u32", bits(CONNECT, CONNACK, DISCONNECT)],
-  [0x12, "assignedClientIdentifier", "string", bits(CONNACK)],
-  [0x13, "serverKeepAlive", "u16", bits(CONNACK)],
-  [0x15, "authenticationMethod", "string", bits(CONNECT, CONNACK, AUTH)],
-  [0x16, "authenticationData", "binary", bits(CONNECT, CONNACK, AUTH)],
-  [0x17, "requestProblemInformation", "byte", bits(CONNECT), [0, 1]],
-  [0x18, "willDelayInterval", "u32", bits(WILL_PROPERTIES)],
-  [0x19, "requestResponseInformation", "byte", bits(CONNECT), [0, 1]],
-  [0x1a, "responseInformation", "string", bits(CONNACK)],
-  [0x1c, "serverReference", "string", bits(CONNACK, DISCONNECT)],
-  [0x1f, "reasonString", "string", ANSWERS],
-  [0x21, "receiveMaximum", "u16", bits(CONNECT, CONNACK), [1, 65_535]],
-  [0x22, "topicAliasMaximum", "u16", bits(CONNECT, CONNACK)],
-  [0x23, "topicAlias", "u16", bits(PUBLISH), [1, 65_535]],
-  [0x24, "maximumQos", "byte", bits(CONNACK), [0, 1]],
-  [0x25, "retainAvailable", "byte", bits(CONNACK), [0, 1]],
-  [0x26, "userProperties", "pair", ANYWHERE],
-  [0x27, "maximumPacketSize", "u32", bits(CONNECT, CONNACK), [1, 4_294_967_295]],
-  [0x28, "wildcardSubscriptionAvailable", "byte", bits(CONNACK), [0, 1]],
-  [0x29, "subscriptionIdentifiersAvailable", "byte", bits(CONNACK), [0, 1]],
-  [0x2a, "sharedSubscriptionAvailable", "byte", bits(CONNACK), [0, 1]],
-];
+/** Type, smallest and largest number of each kind of the table. */
+const KINDS: Readonly<Record<PropertyKind, readonly [PropertyType, number, number]>> = {
+  "1": ["byte", 0, 1],
+  "2": ["u16", 0, 0xffff],
+  "2+": ["u16", 1, 0xffff],
+  "4": ["u32", 0, 0xffffffff],
+  "4+": ["u32", 1, 0xffffffff],
+  "v+": ["varint", 1, 268_435_455],
+  s: ["string", 0, 0],
+  b: ["binary", 0, 0],
+  p: ["pair", 0, 0],
+};
 
 /** The table, in ascending order of id. */
-export const PROPERTIES: readonly PropertyDefinition[] = ROWS.map(([id, name, type, packets, range]) => ({
-  id,
-  name,
-  type,
-  packets,
+export const PROPERTIES: readonly PropertyDefinition[] = PROPERTY_ROWS.map(({ id, name, kind, packets }) => {
+  const [type, min, max] = KINDS[kind];
   // A Subscription Identifier repeats in PUBLISH only; `readPropertyId` knows that.
-  repeatable: name === "userProperties" || name === "subscriptionIdentifiers",
-  min: range?.[0] ?? 0,
-  max: range?.[1] ?? 4_294_967_295,
-}));
+  const repeatable = name === "userProperties" || name === "subscriptionIdentifiers";
+  return { id, name, type, packets, repeatable, min, max };
+});
 
 const BY_ID: readonly (PropertyDefinition | undefined)[] = (() => {
   const table: (PropertyDefinition | undefined)[] = new Array(128).fill(undefined);
