@@ -1,7 +1,7 @@
 /** The client's parts put together: what every client has, QoS 0 and 1 included. */
 import type { Properties } from "../core/codec/property-table.ts";
 import type { ClientOptions, ClientState, CloseOptions, StateListener } from "./client-options.ts";
-import { createEngine, type Engine } from "./engine.ts";
+import { close, createEngine, type Engine } from "./engine.ts";
 import { createInbound, type Inbound } from "./inbound.ts";
 import { keepAlive } from "./keep-alive.ts";
 import { createOutbound, type Outbound } from "./outbound.ts";
@@ -39,10 +39,12 @@ export function assemble(target: string | URL | Transport, options: ClientOption
   keepAlive(engine);
   const outbound = createOutbound(engine);
   const inbound = createInbound(engine);
-  const client = Object.assign(engine.face, {
+  // What the engine has to show is inherited.
+  const client: BasicClient = Object.assign(Object.create(engine), {
     publish: createPublish(engine, outbound.ask),
     subscribe: createSubscribe(engine, inbound, outbound.ask),
-    close: engine.close,
+    close: (closeOptions?: CloseOptions) => close(engine, closeOptions),
   });
+  engine.client = client;
   return { engine, outbound, inbound, client };
 }

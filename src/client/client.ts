@@ -7,6 +7,7 @@
 import { authentication } from "./authentication.ts";
 import { assemble, type BasicClient } from "./basic-client.ts";
 import type { ClientOptions } from "./client-options.ts";
+import { start } from "./engine.ts";
 import { qos2 } from "./qos2.ts";
 import { createRequest, type Request } from "./requests.ts";
 import { topicAliases } from "./topic-alias.ts";
@@ -43,6 +44,6 @@ export async function connect(target: string | URL | Transport, options: ClientO
     renew: authentication(engine),
     request: createRequest(engine, client.publish, client.subscribe),
   };
-  await engine.start();
+  await start(engine);
   return Object.assign(client, more);
 }

@@ -1,6 +1,7 @@
 /** What a CONNECT says (MQTT 5.0 section 3.1): the client's options, and what comes anew with each connection. */
 import type { Properties } from "../core/codec/property-table.ts";
-import type { ClientOptions, Payload } from "./client-options.ts";
+import type { Payload } from "./client-options.ts";
+import type { Engine } from "./engine.ts";
 import { field, integer, propertyList, toBytes } from "./packet-encoder.ts";
 
 /** What is not known before the connection is to be made. */
@@ -12,13 +13,9 @@ export interface Credentials {
 
 const optional = (value: Payload | undefined): number[] => (value === undefined ? [] : field(value));
 
-export function connectFields(
-  options: ClientOptions,
-  clientId: string,
-  cleanStart: boolean,
-  credentials: Credentials | undefined,
-): number[] {
-  const { will, protocolLevel: level = 5, keepAlive = 60 } = options;
+export function connectFields(engine: Engine, credentials: Credentials | undefined): number[] {
+  const { options } = engine;
+  const { will, keepAlive = 60 } = options;
   const { username, password } = { ...options, ...credentials };
   const properties = {
     sessionExpiryInterval: options.expiry ?? 300,
@@ -29,18 +26,18 @@ export function connectFields(
     ...credentials?.properties,
   };
   const flags =
-    (cleanStart ? 0x02 : 0) |
+    (engine.isFresh ? 0x02 : 0) |
     (will ? 0x04 | ((will.qos ?? 0) << 3) | (will.retain ? 0x20 : 0) : 0) |
     (password === undefined ? 0 : 0x40) |
     (username === undefined ? 0 : 0x80);
   return [
     ...field("MQTT"),
-    level,
+    engine.level,
     flags,
     ...integer(2, keepAlive),
-    ...propertyList(level, properties),
-    ...field(clientId),
-    ...(will ? [...propertyList(level, will.properties), ...field(will.topic), ...field(toBytes(will.payload))] : []),
+    ...propertyList(engine, properties),
+    ...field(engine.clientId),
+    ...(will ? [...propertyList(engine, will.properties), ...field(will.topic), ...field(toBytes(will.payload))] : []),
     ...optional(username),
     ...optional(password),
   ];

@@ -9,197 +9,169 @@ import { CONNACK, CONNECT, DISCONNECT } from "../core/codec/packet-type.ts";
 import type { Properties } from "../core/codec/property-table.ts";
 import type { ClientOptions, ClientState, CloseOptions, StateListener } from "./client-options.ts";
 import { type Credentials, connectFields } from "./connect.ts";
-import { type Incoming, refuse } from "./incoming.ts";
-import { ABORTED, CLOSED, DEADLINE, LOST, MqttError, mqttError } from "./mqtt-error.ts";
+import type { Incoming } from "./incoming.ts";
+import { ABORTED, CLOSED, DEADLINE, LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
+import { openConnection } from "./network-connection.ts";
 import { operation } from "./operation.ts";
-import { packetCutter } from "./packet-cutter.ts";
-import { decodePacket } from "./packet-decoder.ts";
 import { encodePacket, propertyList } from "./packet-encoder.ts";
 import type { Transport, Wire } from "./transport.ts";
-
-/** What everybody may see of a client. */
-export interface Face {
-  state: ClientState;
-  clientId: string;
-  sessionPresent: boolean;
-  properties: Properties;
-  onstate: StateListener | null;
-}
 
 export interface Engine {
   readonly options: ClientOptions;
   readonly level: 4 | 5;
   readonly deadlineMs: number;
-  readonly face: Face;
+  readonly transport: Transport;
+  wire?: Wire | undefined;
+  state: ClientState;
+  clientId: string;
+  sessionPresent: boolean;
+  properties: Properties;
+  /** What the page has. */
+  client?: { readonly onstate: StateListener | null };
   /** By packet type; what has none is a Protocol Error. */
   readonly handlers: Record<number, (packet: Incoming) => void>;
   /** Called with each state; with the error where a connection, or the client, has ended. */
   readonly parts: StateListener[];
   /** The largest in both directions. */
   qosMax: QoS;
+  /** Whether the next connection begins a new session. */
+  isFresh: boolean;
+  /** Before the next attempt; 0 as long as there was no connection. */
+  waitMs: number;
+  /** Ends an attempt, or begins the next. */
+  timer?: ReturnType<typeof setTimeout> | undefined;
+  readonly started: PromiseWithResolvers<void>;
   /** Gives a PUBLISH with a Topic Alias its Topic Name. */
-  resolve(packet: Incoming): Incoming;
+  resolve?: (packet: Incoming) => Incoming;
   /** Writes a PUBLISH by `encode`, with a Topic Alias where there is one. */
-  alias(topic: string, encode: (topic: string, topicAlias?: number) => Uint8Array): Uint8Array;
+  alias?: (topic: string, encode: (topic: string, topicAlias?: number) => Uint8Array) => Uint8Array | undefined;
   /** What the next CONNECT says besides the options. */
-  introduce?: () => Promise<Credentials | undefined>;
-  /** Throws 0x95 for what the server does not take. */
-  send(bytes: Uint8Array): void;
-  /** Ends the connection, after a DISCONNECT where there is a reason code, and the client where it is `final` or no use. */
-  lose(error: MqttError, final?: boolean, reasonCode?: number, properties?: Properties): void;
-  /** Resolves with the first connection; rejects where that fails. */
-  start(): Promise<void>;
-  close(options?: CloseOptions): Promise<void>;
+  introduce?: () => Promise<Credentials>;
+  /** The wire is closed, by whomever. */
+  gone?: () => void;
 }
 
 /** MQTT 3.1.1's return codes 1 to 5, as MQTT 5.0 says them. */
 const RETURN_CODES = [0, 0x84, 0x85, 0x88, 0x86, 0x87];
 
+function become(engine: Engine, state: ClientState, error?: MqttError): void {
+  engine.state = state;
+  for (const part of engine.parts) part(state, error);
+  // What it throws is not ours to catch.
+  queueMicrotask(() => engine.client?.onstate?.(state, error));
+}
+
+/** Throws 0x95 for what the server does not take. */
+export function send({ properties, wire }: Engine, bytes: Uint8Array): void {
+  if (bytes.length > (properties.maximumPacketSize ?? 2 ** 28)) throw new MqttError(0x95, "publish");
+  wire?.send(bytes);
+}
+
+/** Ends the connection, after a DISCONNECT where there is a reason code, and the client where it is `final` or no use. */
+export function lose(
+  engine: Engine,
+  error: MqttError,
+  final?: boolean,
+  reasonCode?: number,
+  properties?: Properties,
+): void {
+  const { level, options, waitMs } = engine;
+  if (engine.state === "closed") return;
+  // MQTT 3.1.1 can only say that all is well.
+  if (engine.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
+    send(engine, encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(engine, properties)] : []));
+  }
+  clearTimeout(engine.timer);
+  engine.timer = undefined;
+  engine.wire?.close();
+  engine.wire = undefined;
+  // A token that has expired meanwhile is no reason to give up, as long as a fresh one is taken.
+  const again = error.retriable || (options.token && error.code === 0x87 && error.packet === "disconnect");
+  if (final || !again || !waitMs) become(engine, "closed", error);
+  else {
+    engine.timer = setTimeout(open, waitMs * (0.5 + Math.random() / 2), engine);
+    engine.waitMs = Math.min(options.retryMsMax ?? 30_000, waitMs * 2);
+    become(engine, "offline", error);
+  }
+  engine.started.reject(error);
+}
+
+async function open(engine: Engine): Promise<void> {
+  engine.properties = {};
+  become(engine, "connecting");
+  const mine = setTimeout(lose, engine.deadlineMs, engine, new MqttError(DEADLINE, "connect"));
+  engine.timer = mine;
+  try {
+    const credentials = await engine.introduce?.();
+    // Another attempt may have begun meanwhile, or none be wanted.
+    if (mine === engine.timer) {
+      engine.wire = openConnection(engine, encodePacket(CONNECT << 4, connectFields(engine, credentials)));
+    }
+  } catch (error) {
+    if (mine === engine.timer) lose(engine, mqttError(error, LOST, "connect"));
+  }
+}
+
+function accept(engine: Engine, { reasonCode, properties, sessionPresent }: Incoming): void {
+  if (reasonCode) {
+    const code = engine.level === 5 ? reasonCode : (RETURN_CODES[reasonCode] ?? 0x80);
+    lose(engine, new MqttError(code, "connect", properties.reasonString));
+    return;
+  }
+  if (sessionPresent && engine.isFresh) refuse(0x82, "Session Present");
+  clearTimeout(engine.timer);
+  engine.isFresh = false;
+  engine.waitMs = engine.options.retryMs ?? 1_000;
+  engine.sessionPresent = sessionPresent;
+  engine.properties = properties;
+  engine.clientId = properties.assignedClientIdentifier ?? engine.clientId;
+  become(engine, "online");
+  engine.started.resolve();
+}
+
 export function createEngine(transport: Transport, options: ClientOptions): Engine {
-  const { protocolLevel: level = 5, deadlineMs = 30_000, cleanStart = true, retryMs = 1_000, signal } = options;
-  const handlers: Engine["handlers"] = {};
-  const parts: StateListener[] = [];
-  const face: Face = {
-    state: "connecting",
-    clientId: options.clientId ?? (level === 5 ? "" : `rqtt-${Math.random().toString(36).slice(2)}`),
-    sessionPresent: false,
-    properties: {},
-    onstate: null,
-  };
-  const started = Promise.withResolvers<void>();
-  let wire: Wire | undefined;
-  /** Counts connections: whatever comes from an earlier one is too late. */
-  let epoch = 0;
-  let attempts = 0;
-  let once = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let gone: (() => void) | undefined;
-
-  const become = (state: ClientState, error?: MqttError): void => {
-    face.state = state;
-    for (const listener of [...parts, face.onstate]) listener?.(state, error);
-  };
-
-  const send = (bytes: Uint8Array): void => {
-    const { maximumPacketSize = 2 ** 28 } = face.properties;
-    if (bytes.length > maximumPacketSize) throw new MqttError(0x95, "publish", `at most ${maximumPacketSize} bytes`);
-    wire?.send(bytes);
-  };
-
-  const lose: Engine["lose"] = (error, final, reasonCode, properties) => {
-    if (face.state === "closed") return;
-    // MQTT 3.1.1 can only say that all is well.
-    if (face.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
-      send(encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(level, properties)] : []));
-    }
-    clearTimeout(timer);
-    epoch++;
-    wire?.close();
-    wire = undefined;
-    // A token that has expired meanwhile is no reason to give up, as long as a fresh one is taken.
-    const again = error.retriable || (options.token && error.code === 0x87 && error.packet === "disconnect");
-    const state = once && !final && again && retryMs ? "offline" : "closed";
-    if (state === "offline") {
-      const wait = Math.min(options.retryMsMax ?? 30_000, retryMs * 2 ** attempts++);
-      timer = setTimeout(open, wait * (0.5 + Math.random() / 2));
-    }
-    become(state, error);
-    started.reject(error);
-  };
-
-  const take = (first: number, body: Uint8Array): boolean => {
-    const mine = epoch;
-    const type = first >> 4;
-    const handle = handlers[type];
-    // Before CONNACK there is AUTH and goodbye, after it no other.
-    if (!handle || (face.state === "online" ? type === CONNACK : type > CONNACK && type < DISCONNECT)) {
-      refuse(type, type ? 0x82 : 0x81, "unexpected");
-    }
-    handle(decodePacket(first, body, level));
-    return mine === epoch;
-  };
-
-  const open = async (): Promise<void> => {
-    const mine = ++epoch;
-    const current =
-      <T extends unknown[]>(act: (...told: T) => void) =>
-      (...told: T): void => {
-        if (mine === epoch) act(...told);
-      };
-    face.properties = {};
-    become("connecting");
-    timer = setTimeout(() => lose(new MqttError(DEADLINE, "connect", "no CONNACK")), deadlineMs);
-    try {
-      const credentials = await engine.introduce?.();
-      if (mine !== epoch) return;
-      const hello = encodePacket(CONNECT << 4, connectFields(options, face.clientId, !once && cleanStart, credentials));
-      const cut = packetCutter(options.packetBytesMax ?? 2 ** 20, take);
-      wire = transport({
-        opened: current(() => wire!.send(hello)),
-        received: current((bytes: Uint8Array) => {
-          try {
-            cut(bytes);
-          } catch (error) {
-            if (!(error instanceof MqttError)) throw error;
-            lose(error, true, error.code);
-          }
-        }),
-        closed: (reason) => {
-          gone?.();
-          current(lose)(new MqttError(LOST, "connect", reason));
-        },
-      });
-    } catch (error) {
-      current(lose)(mqttError(error, LOST, "connect"));
-    }
-  };
-
-  handlers[CONNACK] = ({ type, reasonCode, properties, sessionPresent }) => {
-    if (reasonCode) {
-      const code = level === 5 ? reasonCode : (RETURN_CODES[reasonCode] ?? 0x80);
-      lose(new MqttError(code, "connect", properties.reasonString));
-      return;
-    }
-    if (sessionPresent && !once && cleanStart) refuse(type, 0x82, "Session Present");
-    clearTimeout(timer);
-    attempts = 0;
-    once = true;
-    Object.assign(face, { sessionPresent, properties, clientId: properties.assignedClientIdentifier ?? face.clientId });
-    become("online");
-    started.resolve();
-  };
-  handlers[DISCONNECT] = ({ reasonCode, properties }) =>
-    lose(new MqttError(reasonCode || LOST, "disconnect", properties.reasonString));
-
+  const { protocolLevel: level = 5, deadlineMs = 30_000, cleanStart = true } = options;
   const engine: Engine = {
     options,
     level,
     deadlineMs,
-    face,
-    handlers,
-    parts,
+    transport,
+    state: "connecting",
+    clientId: options.clientId ?? (level === 5 ? "" : `rqtt-${Math.random().toString(36).slice(2)}`),
+    sessionPresent: false,
+    properties: {},
+    parts: [],
     qosMax: 1,
-    resolve: (packet) => (packet.properties.topicAlias ? refuse(packet.type, 0x94, "Topic Alias") : packet),
-    alias: (topic, encode) => encode(topic),
-    send,
-    lose,
-    start() {
-      const abort = (): void => lose(new MqttError(ABORTED, "connect", "aborted", signal!.reason), true, 0);
-      if (signal?.aborted) abort();
-      else {
-        signal?.addEventListener("abort", abort);
-        void open();
-      }
-      return started.promise;
-    },
-    close({ reasonCode = 0, properties } = {}) {
-      const closing = operation<void>("disconnect", Math.min(deadlineMs, 2_000));
-      gone = closing.resolve as () => void;
-      if (face.state !== "online") gone();
-      const ended = options.expiry === undefined ? { sessionExpiryInterval: 0 } : {};
-      lose(new MqttError(CLOSED, "disconnect", "closed"), true, reasonCode, { ...ended, ...properties });
-      return closing.promise.catch(() => {});
+    isFresh: cleanStart,
+    waitMs: 0,
+    started: Promise.withResolvers(),
+    handlers: {
+      [CONNACK]: (packet) => accept(engine, packet),
+      [DISCONNECT]: ({ reasonCode, properties }) =>
+        lose(engine, new MqttError(reasonCode || LOST, "disconnect", properties.reasonString)),
     },
   };
   return engine;
+}
+
+/** Resolves with the first connection; rejects where that fails. */
+export function start(engine: Engine): Promise<void> {
+  const { signal } = engine.options;
+  const abort = (): void => lose(engine, new MqttError(ABORTED, "connect", "", signal!.reason), true, 0);
+  if (signal?.aborted) abort();
+  else {
+    signal?.addEventListener("abort", abort);
+    void open(engine);
+  }
+  return engine.started.promise;
+}
+
+/** Says goodbye. Resolves when the connection is closed, or the server takes too long to. */
+export function close(engine: Engine, { reasonCode = 0, properties }: CloseOptions = {}): Promise<void> {
+  const closing = operation<unknown>("disconnect", Math.min(engine.deadlineMs, 2_000));
+  engine.gone = () => closing.resolve(0);
+  if (engine.state !== "online") engine.gone();
+  const ended = engine.options.expiry === undefined ? { sessionExpiryInterval: 0 } : {};
+  lose(engine, new MqttError(CLOSED, "disconnect"), true, reasonCode, { ...ended, ...properties });
+  return closing.promise.catch(() => {}) as Promise<void>;
 }

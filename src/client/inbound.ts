@@ -7,12 +7,13 @@
 import type { QoS } from "../core/codec/packet.ts";
 import { PUBLISH } from "../core/codec/packet-type.ts";
 import { topicMatches } from "../core/codec/topic.ts";
-import type { Engine } from "./engine.ts";
-import { type Incoming, refuse } from "./incoming.ts";
-import { acknowledgement } from "./packet-encoder.ts";
-import type { Reader } from "./subscription.ts";
+import { type Engine, send } from "./engine.ts";
+import type { Incoming } from "./incoming.ts";
+import { refuse } from "./mqtt-error.ts";
+import { acknowledgement, textOf } from "./packet-encoder.ts";
+import type { Message, Reader } from "./subscription.ts";
 
-/** A QoS 1 or 2 message between its arrival and its acknowledgement. */
+/** A message between its arrival and its acknowledgement. */
 export interface Received {
   readonly packetId: number;
   readonly qos: number;
@@ -23,8 +24,6 @@ export interface Received {
 
 export interface Inbound {
   readonly readers: Set<Reader>;
-  /** QoS 2 messages by Packet Identifier, until PUBREL. */
-  readonly begun: Map<number, Received>;
   /** A new Subscription Identifier. */
   identify(): number;
   /** Somebody has subscribed: messages of a session older than this client may be for them. */
@@ -33,19 +32,40 @@ export interface Inbound {
   release(packetId: number): boolean;
 }
 
-const textDecoder = new TextDecoder();
+/** A PUBLISH as its reader has it; `acknowledge` is called once at most. */
+function messageOf(
+  { topic, qos, flags, payload, properties }: Incoming,
+  acknowledge: (reasonCode: number) => void,
+): Message {
+  let isAcknowledged = false;
+  const text = (): string => textOf(payload);
+  return {
+    topic,
+    bytes: payload,
+    qos: qos as QoS,
+    retain: !!(flags & 1),
+    dup: flags > 7,
+    properties,
+    text,
+    json: () => JSON.parse(text()),
+    ack(reasonCode = 0) {
+      if (!isAcknowledged) acknowledge(reasonCode);
+      isAcknowledged = true;
+    },
+  };
+}
 
 export function createInbound(engine: Engine): Inbound {
-  const { face, level, handlers, parts, send } = engine;
   const { receiveMaximum = 64, cleanStart = true } = engine.options;
   const readers = new Set<Reader>();
+  /** QoS 2 messages by Packet Identifier, until PUBREL. */
   const begun = new Map<number, Received>();
   let unclaimed: [Incoming, Received][] = [];
   let order: Received[] = [];
   /** Counts against our Receive Maximum. */
   let unacknowledged = 0;
   // A session that is taken up again has identifiers of its own: these should not be among them.
-  const firstIdentifier = cleanStart ? 0 : Math.floor(Math.random() * 2e8);
+  const firstIdentifier = cleanStart ? 0 : Date.now() % 2e8;
   let lastIdentifier = firstIdentifier;
 
   /** Acknowledges from the oldest on [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
@@ -56,78 +76,58 @@ export function createInbound(engine: Engine): Inbound {
         unacknowledged--;
         begun.delete(packetId);
       }
-      send(acknowledgement(level, PUBLISH + qos, packetId, reasonCode));
+      send(engine, acknowledgement(engine, PUBLISH + qos, packetId, reasonCode));
     }
   };
 
-  const route = (packet: Incoming, received?: Received): void => {
-    const { topic, flags, payload, properties } = packet;
-    const { subscriptionIdentifiers: identifiers } = properties;
+  const route = (packet: Incoming, received: Received): void => {
+    const identifiers = packet.properties.subscriptionIdentifiers;
     const known = identifiers?.some((id) => id > firstIdentifier && id <= lastIdentifier);
-    const takers = [...readers].filter(({ identifier, subscription: { filter } }) =>
-      known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/[^/]*\//, ""), topic),
+    const takers = [...readers].filter(({ identifier, filter }) =>
+      known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/[^/]*\//, ""), packet.topic),
     );
-    if (received) {
-      received.readers = takers.length;
-      if (!takers.length && !known && face.sessionPresent && !cleanStart) {
-        received.readers = 1;
-        unclaimed.push([packet, received]);
-      }
-    }
+    const isUnclaimed = packet.qos && !takers.length && !known && engine.sessionPresent && !cleanStart;
+    received.readers = isUnclaimed ? 1 : takers.length;
+    if (isUnclaimed) unclaimed.push([packet, received]);
     for (const taker of takers) {
-      let acknowledged = !received;
-      const text = (): string => textDecoder.decode(payload);
-      taker.give({
-        topic,
-        bytes: payload,
-        qos: ((flags >> 1) & 3) as QoS,
-        retain: !!(flags & 1),
-        dup: flags > 7,
-        properties,
-        text,
-        json: () => JSON.parse(text()),
-        ack(reasonCode = 0) {
-          if (acknowledged) return;
-          acknowledged = true;
-          received!.readers--;
-          received!.reasonCode ||= reasonCode;
+      taker.give(
+        messageOf(packet, (reasonCode) => {
+          received.readers--;
+          received.reasonCode ||= reasonCode;
           flush();
-        },
-      });
+        }),
+      );
     }
     flush();
   };
 
-  handlers[PUBLISH] = (incoming) => {
-    const packet = engine.resolve(incoming);
-    const { type, flags, packetId } = packet;
-    const qos = (flags >> 1) & 3;
-    if (qos > engine.qosMax) refuse(type, 0x9b, `QoS ${qos}`);
-    if (!qos) {
-      route(packet);
-      return;
-    }
-    // MQTT 3.1.1 has no way to announce it.
-    if (unacknowledged++ >= receiveMaximum && level === 5) refuse(type, 0x93, `more than ${receiveMaximum} messages`);
+  engine.handlers[PUBLISH] = (incoming) => {
+    const packet = engine.resolve?.(incoming) ?? incoming;
+    const { qos, packetId, topic } = packet;
+    if (!topic) refuse(0x94);
+    if (qos > engine.qosMax) refuse(0x9b);
     const again = begun.get(packetId);
     const received = again ?? { packetId, qos, readers: 0, reasonCode: 0 };
-    order.push(received);
+    if (qos) {
+      // MQTT 3.1.1 has no way to announce it.
+      if (unacknowledged++ >= receiveMaximum && engine.level === 5) refuse(0x93);
+      order.push(received);
+    }
     if (qos === 2) begun.set(packetId, received);
     if (again) flush();
     else route(packet, received);
   };
 
-  parts.push((state) => {
+  engine.parts.push((state) => {
     // Nothing that came on a lost connection can be acknowledged any more.
     order = [];
     unclaimed = [];
     unacknowledged = 0;
-    if (state === "online" && !face.sessionPresent) begun.clear();
+    if (state === "online" && !engine.sessionPresent) begun.clear();
   });
 
   return {
     readers,
-    begun,
     identify: () => ++lastIdentifier,
     claim() {
       for (const [packet, received] of unclaimed.splice(0)) route(packet, received);

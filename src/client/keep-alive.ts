@@ -1,24 +1,24 @@
 /** PINGREQ in the silence that would otherwise end a connection, and its end where nobody answers (MQTT 5.0 section 3.12). */
 import { PINGREQ, PINGRESP } from "../core/codec/packet-type.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, lose, send } from "./engine.ts";
 import { MqttError } from "./mqtt-error.ts";
 import { encodePacket } from "./packet-encoder.ts";
 
-export function keepAlive({ face, options, handlers, parts, send, lose }: Engine): void {
+export function keepAlive(engine: Engine): void {
   let pings: ReturnType<typeof setInterval> | undefined;
   let pinged = false;
-  handlers[PINGRESP] = () => {
+  engine.handlers[PINGRESP] = () => {
     pinged = false;
   };
-  parts.push((state) => {
+  engine.parts.push((state) => {
     clearInterval(pings);
     pinged = false;
-    const seconds = face.properties.serverKeepAlive ?? options.keepAlive ?? 60;
+    const seconds = engine.properties.serverKeepAlive ?? engine.options.keepAlive ?? 60;
     if (state !== "online" || !seconds) return;
     // Earlier than due: a hidden tab's timers are late.
     pings = setInterval(() => {
-      if (pinged) lose(new MqttError(0x8d, "pingreq", "no PINGRESP"), false, 0x8d);
-      else send(encodePacket(PINGREQ << 4, []));
+      if (pinged) lose(engine, new MqttError(0x8d, "pingreq"), false, 0x8d);
+      else send(engine, encodePacket(PINGREQ << 4));
       pinged = true;
     }, seconds * 750);
   });

@@ -27,7 +27,7 @@ export class MqttError extends Error {
   declare readonly retriable: boolean;
 
   constructor(code: number, packet: string, reasonString = "", cause?: unknown) {
-    super(`${packet} ${code < 0 ? code : `0x${code.toString(16)}`} ${reasonString}`, { cause });
+    super(`${packet} ${code.toString(16)} ${reasonString}`, { cause });
     Object.assign(this, { name: "MqttError", code, packet, reasonString, retriable: RETRIABLE.includes(code) });
   }
 }
@@ -35,4 +35,9 @@ export class MqttError extends Error {
 /** Whatever was thrown, as an MqttError; `code` is for what is none yet. */
 export function mqttError(error: unknown, code: number, packet: string): MqttError {
   return error instanceof MqttError ? error : new MqttError(code, packet, `${error}`, error);
+}
+
+/** Throws what a server is told that broke the protocol; the packet is filled in where it is known. */
+export function refuse(code: number, found?: string): never {
+  throw new MqttError(code, "", found);
 }

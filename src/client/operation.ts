@@ -23,11 +23,8 @@ export function operation<T>(packet: string, deadlineMs: number, signal?: AbortS
       settle(value);
     };
   const self = { promise, packet, done: false, resolve: settling(resolve), reject: settling<MqttError>(reject) };
-  const abort = (): void => self.reject(new MqttError(ABORTED, packet, "aborted", signal!.reason));
-  const timer = setTimeout(
-    () => self.reject(new MqttError(DEADLINE, packet, `no answer in ${deadlineMs} ms`)),
-    deadlineMs,
-  );
+  const abort = (): void => self.reject(new MqttError(ABORTED, packet, "", signal!.reason));
+  const timer = setTimeout(() => self.reject(new MqttError(DEADLINE, packet)), deadlineMs);
   if (signal?.aborted) abort();
   else signal?.addEventListener("abort", abort);
   return self;

@@ -4,14 +4,14 @@
  * An incomplete packet is held in memory that doubles with what has arrived, never with what was announced. Refuses a packet
  * above `packetBytesMax` as soon as its length is known.
  */
-import { refuse } from "./incoming.ts";
+import { refuse } from "./mqtt-error.ts";
 
 /** A Variable Byte Integer whose bytes `next` gives; NaN where it gives `undefined`. */
-export function variableByteInteger(type: number, next: () => number | undefined): number {
+export function variableByteInteger(next: () => number | undefined): number {
   for (let value = 0, scale = 1; ; scale *= 128) {
     const byte = next() ?? Number.NaN;
     value += (byte % 128) * scale;
-    if (byte ? byte > 127 && scale > 1e6 : scale > 1 && byte === 0) refuse(type, 0x81, "length");
+    if (byte ? byte > 127 && scale > 1e6 : scale > 1 && byte === 0) refuse(0x81);
     if (!(byte > 127)) return value;
   }
 }
@@ -22,21 +22,18 @@ export function packetCutter(packetBytesMax: number, take: (first: number, body:
   let length = 0;
   return (chunk: Uint8Array): void => {
     if (length + chunk.length > held.length) {
-      const grown = new Uint8Array((length + chunk.length) * 2);
-      grown.set(held);
-      held = grown;
+      held = new Uint8Array(held.buffer.transfer((length + chunk.length) * 2));
     }
     held.set(chunk, length);
     length += chunk.length;
     let start = 0;
     while (start < length) {
-      const first = held[start]!;
       let at = start + 1;
-      const end = variableByteInteger(first >> 4, () => (at < length ? held[at++] : undefined)) + at;
-      if (end - start > packetBytesMax) refuse(first >> 4, 0x95, `${end - start} bytes`);
+      const end = variableByteInteger(() => (at < length ? held[at++] : undefined)) + at;
+      if (end - start > packetBytesMax) refuse(0x95);
       // NaN too: its length is not there yet.
       if (!(end <= length)) break;
-      if (!take(first, held.slice(at, end))) return;
+      if (!take(held[start]!, held.slice(at, end))) return;
       start = end;
     }
     held.copyWithin(0, start, length);

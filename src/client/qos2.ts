@@ -1,6 +1,6 @@
 /** QoS 2 in both directions (MQTT 5.0 section 4.3.3): what PUBREC, PUBREL and PUBCOMP do. */
 import { PUBCOMP, PUBREC, PUBREL } from "../core/codec/packet-type.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, send } from "./engine.ts";
 import type { Inbound } from "./inbound.ts";
 import { LOST, MqttError } from "./mqtt-error.ts";
 import { type Outbound, SUCCESS } from "./outbound.ts";
@@ -10,11 +10,10 @@ import { acknowledgement } from "./packet-encoder.ts";
 const NOT_FOUND = 0x92;
 
 export function qos2(engine: Engine, { pending, settle }: Outbound, inbound: Inbound): void {
-  const { face, handlers, level, parts, send } = engine;
   engine.qosMax = 2;
-  handlers[PUBCOMP] = settle;
+  engine.handlers[PUBCOMP] = settle;
 
-  handlers[PUBREC] = (answer) => {
+  engine.handlers[PUBREC] = (answer) => {
     const { packetId, reasonCode } = answer;
     const item = pending.get(packetId);
     if (item?.awaits === PUBREC) {
@@ -24,21 +23,21 @@ export function qos2(engine: Engine, { pending, settle }: Outbound, inbound: Inb
       }
       item.awaits = PUBCOMP;
       // From here on PUBREL is what is said again.
-      item.encode = () => acknowledgement(level, PUBREL, packetId, 0);
+      item.encode = () => acknowledgement(engine, PUBREL, packetId);
     }
-    send(acknowledgement(level, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : NOT_FOUND));
+    send(engine, acknowledgement(engine, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : NOT_FOUND));
   };
 
-  handlers[PUBREL] = ({ packetId }) =>
-    send(acknowledgement(level, PUBCOMP, packetId, inbound.release(packetId) ? 0 : NOT_FOUND));
+  engine.handlers[PUBREL] = ({ packetId }) =>
+    send(engine, acknowledgement(engine, PUBCOMP, packetId, inbound.release(packetId) ? 0 : NOT_FOUND));
 
   // Before `pending` is said again.
-  parts.unshift((state) => {
-    if (state !== "online" || face.sessionPresent) return;
-    for (const { awaits, operation } of pending.values()) {
-      if (awaits === PUBCOMP) operation.resolve(SUCCESS);
+  engine.parts.unshift((state) => {
+    if (state !== "online" || engine.sessionPresent) return;
+    for (const item of pending.values()) {
+      if (item.awaits === PUBCOMP) item.resolve(SUCCESS);
       // Once more could be once too often.
-      if (awaits === PUBREC) operation.reject(new MqttError(LOST, "publish", "the session is lost"));
+      if (item.awaits === PUBREC) item.reject(new MqttError(LOST, "publish"));
     }
   });
 }

@@ -3,7 +3,7 @@ import type { Payload, PublishOptions } from "./client-options.ts";
 import type { Engine } from "./engine.ts";
 import { MqttError } from "./mqtt-error.ts";
 import { type Operation, operation } from "./operation.ts";
-import { toBytes } from "./packet-encoder.ts";
+import { textOf, toBytes } from "./packet-encoder.ts";
 import type { Publish } from "./publish.ts";
 import type { Subscribe } from "./subscribe.ts";
 import type { Message } from "./subscription.ts";
@@ -13,19 +13,18 @@ const NO_MATCHING_SUBSCRIBERS = 0x10;
 export type Request = (topic: string, payload: Payload, options?: PublishOptions) => Promise<Message>;
 
 export function createRequest(engine: Engine, publish: Publish, subscribe: Subscribe): Request {
-  const { face, options, deadlineMs, parts } = engine;
   const waiting = new Map<string, Operation<Message>>();
   let listening: Promise<string> | undefined;
   let count = 0;
 
   const read = async (responses: AsyncIterable<Message>): Promise<void> => {
     for await (const message of responses) {
-      waiting.get(new TextDecoder().decode(message.properties.correlationData))?.resolve(message);
+      waiting.get(textOf(message.properties.correlationData))?.resolve(message);
     }
   };
   const listen = async (): Promise<string> => {
     const topic =
-      options.responseTopic ?? `${face.properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
+      engine.options.responseTopic ?? `${engine.properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
     const again = (): void => {
       listening = undefined;
     };
@@ -37,21 +36,24 @@ export function createRequest(engine: Engine, publish: Publish, subscribe: Subsc
       throw error;
     }
   };
-  parts.push((state, error) => {
+  engine.parts.push((state, error) => {
     if (state === "closed") for (const response of waiting.values()) response.reject(error!);
   });
 
   return async (topic, payload, requestOptions = {}) => {
     const key = `${++count}`;
-    const response = operation<Message>("publish", requestOptions.deadlineMs ?? deadlineMs, requestOptions.signal);
+    const response = operation<Message>(
+      "publish",
+      requestOptions.deadlineMs ?? engine.deadlineMs,
+      requestOptions.signal,
+    );
     waiting.set(key, response);
     const ask = async (): Promise<void> => {
       const responseTopic = await (listening ??= listen());
       if (response.done) return;
       const properties = { ...requestOptions.properties, responseTopic, correlationData: toBytes(key) };
       const { reasonCode } = await publish(topic, payload, { qos: 1, ...requestOptions, properties });
-      if (reasonCode === NO_MATCHING_SUBSCRIBERS)
-        throw new MqttError(reasonCode, "publish", "nobody is subscribed to it");
+      if (reasonCode === NO_MATCHING_SUBSCRIBERS) throw new MqttError(reasonCode, "publish");
     };
     ask().catch(response.reject);
     try {

@@ -22,8 +22,6 @@ export interface Message {
   ack(reasonCode?: number): void;
 }
 
-type Result = IteratorResult<Message, undefined>;
-
 export interface Subscription extends AsyncIterableIterator<Message, undefined> {
   readonly filter: string;
   /** Granted by the server. */
@@ -32,22 +30,21 @@ export interface Subscription extends AsyncIterableIterator<Message, undefined> 
   readonly dropped: number;
   /** The same as a stream; what it does not pull stays unacknowledged. */
   readonly readable: ReadableStream<Message>;
-  next(): Promise<Result>;
+  next(): Promise<IteratorResult<Message, undefined>>;
   /** Leaving a `for await` loop unsubscribes. */
-  return(): Promise<Result>;
+  return(): Promise<IteratorResult<Message, undefined>>;
   /** Resolves when the server has acknowledged it; messages that were not read are given up. */
   unsubscribe(): Promise<void>;
   [Symbol.asyncIterator](): this;
 }
 
 /** A subscription as the client has it. */
-export interface Reader {
-  readonly subscription: Subscription & { qos: number };
+export interface Reader extends Subscription {
   readonly identifier: number;
   readonly options: SubscribeOptions;
-  /** Whether the server has granted it, and whether it is being asked to. */
-  granted?: boolean;
-  asking?: boolean;
+  qos: number;
+  /** Whether the server has granted it; undefined while it is being asked. */
+  granted: boolean | undefined;
   give(message: Message): void;
   /** The server sends what was not acknowledged again. */
   forget(): void;
@@ -62,73 +59,70 @@ export function createReader(
   leave: () => Promise<void>,
 ): Reader {
   let waiting: Message[] = [];
-  const takers: PromiseWithResolvers<Result>[] = [];
   let last: Message | undefined;
-  let finish: ((taker: PromiseWithResolvers<Result>) => void) | undefined;
-  const serve = (): void => {
-    while (takers.length && (waiting.length || finish)) {
-      const taker = takers.shift()!;
+  let wake: (() => void) | undefined;
+  /** How it has ended; null where somebody wanted it to. */
+  let ended: MqttError | null | undefined;
+
+  async function* read(): AsyncGenerator<Message, undefined> {
+    for (;;) {
       last = waiting.shift();
-      if (last) taker.resolve({ done: false, value: last });
-      else finish!(taker);
+      if (last) {
+        yield last;
+        if (options.ack !== "manual") last?.ack();
+      } else if (ended === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      } else if (ended) throw ended;
+      else return undefined;
     }
-  };
+  }
   const end = (error?: MqttError): void => {
-    const isError = error && error.code !== CLOSED;
-    finish = ({ resolve, reject }) => (isError ? reject(error) : resolve({ done: true, value: undefined }));
-    serve();
+    ended = error && error.code !== CLOSED ? error : null;
+    wake?.();
   };
-  const subscription = {
+  const unsubscribe = async (): Promise<void> => {
+    if (ended !== undefined) return;
+    const given = [last, ...waiting];
+    waiting = [];
+    end();
+    for (const message of given) message?.ack();
+    await leave();
+  };
+  const self = Object.assign(read(), {
     filter,
-    qos: 0,
-    dropped: 0,
-    [Symbol.asyncIterator]: () => subscription,
-    next(): Promise<Result> {
-      if (options.ack !== "manual") last?.ack();
-      const taker = Promise.withResolvers<Result>();
-      takers.push(taker);
-      serve();
-      return taker.promise;
-    },
-    async return(): Promise<Result> {
-      await subscription.unsubscribe();
-      return { done: true, value: undefined };
-    },
-    async unsubscribe(): Promise<void> {
-      if (finish) return;
-      const given = [last, ...waiting];
-      waiting = [];
-      end();
-      for (const message of given) message?.ack();
-      await leave();
-    },
-    get readable() {
-      return new ReadableStream<Message>(
-        {
-          async pull(controller) {
-            const { done, value } = await subscription.next();
-            if (done) controller.close();
-            else controller.enqueue(value);
-          },
-          cancel: subscription.unsubscribe,
-        },
-        { highWaterMark: 0 },
-      );
-    },
-  };
-  return {
-    subscription: subscription as Reader["subscription"],
     identifier,
     options,
+    qos: 0,
+    granted: undefined,
+    dropped: 0,
     end,
-    give(message) {
-      if (takers.length || message.qos || waiting.filter(({ qos }) => !qos).length < (options.buffer ?? 256)) {
-        waiting.push(message);
-        serve();
-      } else subscription.dropped++;
+    unsubscribe,
+    async return(): Promise<IteratorResult<Message, undefined>> {
+      await unsubscribe();
+      return { done: true, value: undefined };
     },
-    forget() {
+    readable: new ReadableStream<Message>(
+      {
+        async pull(controller) {
+          const { done, value } = await self.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        cancel: unsubscribe,
+      },
+      { highWaterMark: 0 },
+    ),
+    give(message: Message): void {
+      if (message.qos || waiting.filter(({ qos }) => !qos).length < (options.buffer ?? 256)) {
+        waiting.push(message);
+        wake?.();
+      } else self.dropped++;
+    },
+    forget(): void {
       waiting = waiting.filter(({ qos }) => qos !== 1);
     },
-  };
+  });
+  return self as AsyncIterator<Message, undefined> as Reader;
 }

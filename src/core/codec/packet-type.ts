@@ -33,5 +33,13 @@ export const PacketType = {
   AUTH,
 } as const;
 
-/** Names in order of type, for logs. */
-export const PACKET_TYPE_NAMES: readonly string[] = ["Reserved", ...Object.keys(PacketType)];
+/** Names in order of type, as `Packet` calls its types. */
+export const PACKET_NAMES: readonly string[] =
+  "reserved connect connack publish puback pubrec pubrel pubcomp subscribe suback unsubscribe unsuback pingreq pingresp disconnect auth".split(
+    " ",
+  );
+
+/** The same for logs. */
+export const PACKET_TYPE_NAMES: readonly string[] = /* @__PURE__ */ PACKET_NAMES.map((name, type) =>
+  type ? name.toUpperCase() : "Reserved",
+);

@@ -1,7 +1,7 @@
 /**
  * The table of every property of MQTT 5.0 section 2.2.2.2, which the broker's codec and the client's read alike.
  *
- * A row says identifier, name, kind and packets, numbers in hexadecimal. Kinds: `1`, `2` and `4` are integers of so many
+ * A row says identifier, name, kind and packets. Kinds: `1`, `2` and `4` are integers of so many
  * bytes, `v` is a Variable Byte Integer; one byte says 0 or 1, and `+` forbids 0. `s` is a UTF-8 string, `b` binary data,
  * `p` a pair of strings. Packets are one bit each, 1 << PacketType; bit 0 stands for the Will Properties.
  */
@@ -10,28 +10,28 @@ const TABLE = `1 payloadFormatIndicator 1 9
 3 contentType s 9
 8 responseTopic s 9
 9 correlationData b 9
-b subscriptionIdentifiers v+ 108
-11 sessionExpiryInterval 4 4006
-12 assignedClientIdentifier s 4
-13 serverKeepAlive 2 4
-15 authenticationMethod s 8006
-16 authenticationData b 8006
-17 requestProblemInformation 1 2
-18 willDelayInterval 4 1
-19 requestResponseInformation 1 2
-1a responseInformation s 4
-1c serverReference s 4004
-1f reasonString s caf4
-21 receiveMaximum 2+ 6
-22 topicAliasMaximum 2 6
-23 topicAlias 2+ 8
-24 maximumQos 1 4
-25 retainAvailable 1 4
-26 userProperties p cfff
-27 maximumPacketSize 4+ 6
-28 wildcardSubscriptionAvailable 1 4
-29 subscriptionIdentifiersAvailable 1 4
-2a sharedSubscriptionAvailable 1 4`;
+11 subscriptionIdentifiers v+ 264
+17 sessionExpiryInterval 4 16390
+18 assignedClientIdentifier s 4
+19 serverKeepAlive 2 4
+21 authenticationMethod s 32774
+22 authenticationData b 32774
+23 requestProblemInformation 1 2
+24 willDelayInterval 4 1
+25 requestResponseInformation 1 2
+26 responseInformation s 4
+28 serverReference s 16388
+31 reasonString s 51956
+33 receiveMaximum 2+ 6
+34 topicAliasMaximum 2 6
+35 topicAlias 2+ 8
+36 maximumQos 1 4
+37 retainAvailable 1 4
+38 userProperties p 53247
+39 maximumPacketSize 4+ 6
+40 wildcardSubscriptionAvailable 1 4
+41 subscriptionIdentifiersAvailable 1 4
+42 sharedSubscriptionAvailable 1 4`;
 
 /** The properties of one packet, by the specification's names. Absent means absent, not the default. */
 export interface Properties {
@@ -78,5 +78,5 @@ export interface PropertyRow {
 /** The table, in ascending order of id. */
 export const PROPERTY_ROWS: readonly PropertyRow[] = TABLE.split("\n").map((row) => {
   const [id, name, kind, packets] = row.split(" ") as [string, keyof Properties, PropertyKind, string];
-  return { id: Number.parseInt(id, 16), name, kind, packets: Number.parseInt(packets, 16) };
+  return { id: Number(id), name, kind, packets: Number(packets) };
 });

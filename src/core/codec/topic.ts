@@ -84,14 +84,12 @@ export function topicMatches(topicFilter: string, topicName: string): boolean {
   const filter = topicFilter.split("/");
   const name = topicName.split("/");
   // [MQTT-4.7.2-1]
-  if ((filter[0] === "+" || filter[0] === "#") && topicName.startsWith("$")) return false;
-  for (let i = 0; i < filter.length; i++) {
-    const level = filter[i];
-    if (level === "#") return true;
-    if (i >= name.length) return false;
-    if (level !== "+" && level !== name[i]) return false;
-  }
-  return filter.length === name.length;
+  if (/^[+#]/.test(topicFilter) && topicName.startsWith("$")) return false;
+  const hasRest = filter.at(-1) === "#";
+  return (
+    (hasRest || filter.length === name.length) &&
+    filter.every((level, i) => level === "#" || level === name[i] || (level === "+" && i < name.length))
+  );
 }
 
 /** Whether every topic that `requested` matches is matched by `allowed` too; both without `$share/`. */

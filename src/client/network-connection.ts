@@ -1,0 +1,52 @@
+/**
+ * One network connection: what arrives is cut, decoded and handed over until either side has ended it.
+ *
+ * Nothing is heard of a connection that was closed here. What the server gets wrong ends the client, with a DISCONNECT.
+ */
+import { CONNACK, DISCONNECT, PACKET_NAMES } from "../core/codec/packet-type.ts";
+import { type Engine, lose } from "./engine.ts";
+import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
+import { packetCutter } from "./packet-cutter.ts";
+import { decodePacket } from "./packet-decoder.ts";
+import type { Wire } from "./transport.ts";
+
+/** Opens one; `hello` is what is said first. */
+export function openConnection(engine: Engine, hello: Uint8Array): Wire {
+  let isOpen = true;
+  let packet = "";
+  const cut = packetCutter(engine.options.packetBytesMax ?? 2 ** 20, (first, body) => {
+    const type = first >> 4;
+    const handle = engine.handlers[type];
+    packet = PACKET_NAMES[type]!;
+    // Before CONNACK there is AUTH and goodbye, after it no other.
+    if (!handle || (engine.state === "online" ? type === CONNACK : type > CONNACK && type < DISCONNECT)) {
+      refuse(type ? 0x82 : 0x81, "unexpected");
+    }
+    handle(decodePacket(first, body, engine.level));
+    return isOpen;
+  });
+  const wire = engine.transport({
+    opened() {
+      if (isOpen) wire.send(hello);
+    },
+    received(bytes) {
+      try {
+        if (isOpen) cut(bytes);
+      } catch (error) {
+        const { code, reasonString } = mqttError(error, 0x81, packet);
+        lose(engine, new MqttError(code, packet, reasonString, error), true, code);
+      }
+    },
+    closed(reason) {
+      engine.gone?.();
+      if (isOpen) lose(engine, new MqttError(LOST, "connect", reason));
+    },
+  });
+  return {
+    send: wire.send,
+    close() {
+      isOpen = false;
+      wire.close();
+    },
+  };
+}
