@@ -49,7 +49,7 @@ export function authentication(engine: Engine): () => Promise<void> {
   /** One at a time: the server takes no more. */
   const renew = (): Promise<void> => {
     if (renewal?.done !== false) {
-      renewal = operation("auth", engine.deadlineMs);
+      renewal = operation(engine, "auth");
       exchange().catch(renewal.reject);
     }
     return renewal.promise;

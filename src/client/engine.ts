@@ -75,7 +75,7 @@ export function lose(
   reasonCode?: number,
   properties?: Properties,
 ): void {
-  const { level, options, waitMs } = engine;
+  const { level, options, waitMs, wire } = engine;
   if (engine.state === "closed") return;
   // MQTT 3.1.1 can only say that all is well.
   if (engine.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
@@ -83,8 +83,8 @@ export function lose(
   }
   clearTimeout(engine.timer);
   engine.timer = undefined;
-  engine.wire?.close();
   engine.wire = undefined;
+  wire?.close();
   // A token that has expired meanwhile is no reason to give up, as long as a fresh one is taken.
   const again = error.retriable || (options.token && error.code === 0x87 && error.packet === "disconnect");
   if (final || !again || !waitMs) become(engine, "closed", error);
@@ -105,7 +105,7 @@ async function open(engine: Engine): Promise<void> {
     const credentials = await engine.introduce?.();
     // Another attempt may have begun meanwhile, or none be wanted.
     if (mine === engine.timer) {
-      engine.wire = openConnection(engine, encodePacket(CONNECT << 4, connectFields(engine, credentials)));
+      openConnection(engine, encodePacket(CONNECT << 4, connectFields(engine, credentials)));
     }
   } catch (error) {
     if (mine === engine.timer) lose(engine, mqttError(error, LOST, "connect"));
@@ -168,7 +168,7 @@ export function start(engine: Engine): Promise<void> {
 
 /** Says goodbye. Resolves when the connection is closed, or the server takes too long to. */
 export function close(engine: Engine, { reasonCode = 0, properties }: CloseOptions = {}): Promise<void> {
-  const closing = operation<unknown>("disconnect", Math.min(engine.deadlineMs, 2_000));
+  const closing = operation<unknown>(engine, "disconnect", { deadlineMs: Math.min(engine.deadlineMs, 2_000) });
   engine.gone = () => closing.resolve(0);
   if (engine.state !== "online") engine.gone();
   const ended = engine.options.expiry === undefined ? { sessionExpiryInterval: 0 } : {};

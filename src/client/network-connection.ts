@@ -8,11 +8,9 @@ import { type Engine, lose } from "./engine.ts";
 import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
 import { packetCutter } from "./packet-cutter.ts";
 import { decodePacket } from "./packet-decoder.ts";
-import type { Wire } from "./transport.ts";
 
 /** Opens one; `hello` is what is said first. */
-export function openConnection(engine: Engine, hello: Uint8Array): Wire {
-  let isOpen = true;
+export function openConnection(engine: Engine, hello: Uint8Array): void {
   let packet = "";
   const cut = packetCutter(engine.options.packetBytesMax ?? 2 ** 20, (first, body) => {
     const type = first >> 4;
@@ -23,15 +21,15 @@ export function openConnection(engine: Engine, hello: Uint8Array): Wire {
       refuse(type ? 0x82 : 0x81, "unexpected");
     }
     handle(decodePacket(first, body, engine.level));
-    return isOpen;
+    return wire === engine.wire;
   });
   const wire = engine.transport({
     opened() {
-      if (isOpen) wire.send(hello);
+      if (wire === engine.wire) wire.send(hello);
     },
     received(bytes) {
       try {
-        if (isOpen) cut(bytes);
+        if (wire === engine.wire) cut(bytes);
       } catch (error) {
         const { code, reasonString } = mqttError(error, 0x81, packet);
         lose(engine, new MqttError(code, packet, reasonString, error), true, code);
@@ -39,14 +37,8 @@ export function openConnection(engine: Engine, hello: Uint8Array): Wire {
     },
     closed(reason) {
       engine.gone?.();
-      if (isOpen) lose(engine, new MqttError(LOST, "connect", reason));
+      if (wire === engine.wire) lose(engine, new MqttError(LOST, "connect", reason));
     },
   });
-  return {
-    send: wire.send,
-    close() {
-      isOpen = false;
-      wire.close();
-    },
-  };
+  engine.wire = wire;
 }

@@ -1,6 +1,8 @@
 /**
  * A promise that settles: by its answer, the caller's AbortSignal, its deadline, or the end of the client.
  */
+import type { WaitOptions } from "./client-options.ts";
+import type { Engine } from "./engine.ts";
 import { ABORTED, DEADLINE, MqttError } from "./mqtt-error.ts";
 
 export interface Operation<T> {
@@ -12,7 +14,8 @@ export interface Operation<T> {
   reject(error: MqttError): void;
 }
 
-export function operation<T>(packet: string, deadlineMs: number, signal?: AbortSignal): Operation<T> {
+/** `wait` says how long; otherwise it is as long as the client waits. */
+export function operation<T>(engine: Engine, packet: string, { signal, deadlineMs }: WaitOptions = {}): Operation<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const settling =
     <V>(settle: (value: V) => void) =>
@@ -24,7 +27,7 @@ export function operation<T>(packet: string, deadlineMs: number, signal?: AbortS
     };
   const self = { promise, packet, done: false, resolve: settling(resolve), reject: settling<MqttError>(reject) };
   const abort = (): void => self.reject(new MqttError(ABORTED, packet, "", signal!.reason));
-  const timer = setTimeout(() => self.reject(new MqttError(DEADLINE, packet)), deadlineMs);
+  const timer = setTimeout(() => self.reject(new MqttError(DEADLINE, packet)), deadlineMs ?? engine.deadlineMs);
   if (signal?.aborted) abort();
   else signal?.addEventListener("abort", abort);
   return self;

@@ -102,7 +102,7 @@ export function createOutbound(engine: Engine): Outbound {
   });
 
   const ask: Ask = (packet, awaits, wait, encode, first) => {
-    const item = Object.assign(operation<Published>(packet, wait.deadlineMs ?? engine.deadlineMs, wait.signal), {
+    const item = Object.assign(operation<Published>(engine, packet, wait), {
       packetId: 0,
       awaits,
       cost: awaits && awaits < SUBSCRIBE ? 1 : 0,

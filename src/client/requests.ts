@@ -42,11 +42,7 @@ export function createRequest(engine: Engine, publish: Publish, subscribe: Subsc
 
   return async (topic, payload, requestOptions = {}) => {
     const key = `${++count}`;
-    const response = operation<Message>(
-      "publish",
-      requestOptions.deadlineMs ?? engine.deadlineMs,
-      requestOptions.signal,
-    );
+    const response = operation<Message>(engine, "publish", requestOptions);
     waiting.set(key, response);
     const ask = async (): Promise<void> => {
       const responseTopic = await (listening ??= listen());
