@@ -11,8 +11,6 @@ import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
 import { type Operation, operation } from "./operation.ts";
 import { encodePacket, propertyList, toBytes } from "./packet-encoder.ts";
 
-const TIMER_MS_MAX = 2 ** 31 - 1;
-
 /** Seconds since 1970; undefined where it is no JWT or does not say. */
 function expiryOf(token: string): number | undefined {
   try {
@@ -58,13 +56,14 @@ export function authentication(engine: Engine): () => Promise<void> {
   const schedule = ({ userProperties }: Properties): void => {
     clearTimeout(timer);
     const said = userProperties?.find(([name]) => name === "auth-expires")?.[1];
-    const expires = said ? Number(said) : expiryOf(token);
+    const expires = Number(said ?? expiryOf(token));
     if (expires) lifetimeMs = expires * 1_000 - Date.now();
     let leftMs = lifetimeMs;
     // What could not be renewed is tried again in what is left of the time; then the server has its say.
     const plan = (): void => {
       if (leftMs <= 0 || engine.state !== "online") return;
-      const wait = Math.min(Math.max(1_000, leftMs * 0.75), TIMER_MS_MAX);
+      // A timer takes no more than 31 bits.
+      const wait = Math.min(Math.max(1_000, leftMs * 0.75), 2 ** 31 - 1);
       leftMs -= wait;
       timer = setTimeout(() => renew().catch(plan), wait);
     };

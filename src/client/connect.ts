@@ -27,7 +27,7 @@ export function connectFields(engine: Engine, credentials: Credentials | undefin
   };
   const flags =
     (engine.isFresh ? 0x02 : 0) |
-    (will ? 0x04 | ((will.qos ?? 0) << 3) | (will.retain ? 0x20 : 0) : 0) |
+    (will ? 0x04 | ((will.qos ?? 0) * 8) | (will.retain ? 0x20 : 0) : 0) |
     (password === undefined ? 0 : 0x40) |
     (username === undefined ? 0 : 0x80);
   return [

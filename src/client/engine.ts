@@ -82,17 +82,16 @@ export function lose(
     send(engine, encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(engine, properties)] : []));
   }
   clearTimeout(engine.timer);
-  engine.timer = undefined;
-  engine.wire = undefined;
+  engine.timer = engine.wire = undefined;
   wire?.close();
   // A token that has expired meanwhile is no reason to give up, as long as a fresh one is taken.
   const again = error.retriable || (options.token && error.code === 0x87 && error.packet === "disconnect");
-  if (final || !again || !waitMs) become(engine, "closed", error);
-  else {
-    engine.timer = setTimeout(open, waitMs * (0.5 + Math.random() / 2), engine);
+  const isFinal = final || !again || !waitMs;
+  if (!isFinal) {
+    engine.timer = setTimeout(open, (waitMs * (1 + Math.random())) / 2, engine);
     engine.waitMs = Math.min(options.retryMsMax ?? 30_000, waitMs * 2);
-    become(engine, "offline", error);
   }
+  become(engine, isFinal ? "closed" : "offline", error);
   engine.started.reject(error);
 }
 
@@ -118,7 +117,7 @@ function accept(engine: Engine, { reasonCode, properties, sessionPresent }: Inco
     lose(engine, new MqttError(code, "connect", properties.reasonString));
     return;
   }
-  if (sessionPresent && engine.isFresh) refuse(0x82, "Session Present");
+  if (sessionPresent && engine.isFresh) refuse(0x82);
   clearTimeout(engine.timer);
   engine.isFresh = false;
   engine.waitMs = engine.options.retryMs ?? 1_000;

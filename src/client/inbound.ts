@@ -43,7 +43,7 @@ function messageOf(
     topic,
     bytes: payload,
     qos: qos as QoS,
-    retain: !!(flags & 1),
+    retain: flags % 2 > 0,
     dup: flags > 7,
     properties,
     text,
@@ -84,7 +84,7 @@ export function createInbound(engine: Engine): Inbound {
     const identifiers = packet.properties.subscriptionIdentifiers;
     const known = identifiers?.some((id) => id > firstIdentifier && id <= lastIdentifier);
     const takers = [...readers].filter(({ identifier, filter }) =>
-      known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/[^/]*\//, ""), packet.topic),
+      known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/.*?\//, ""), packet.topic),
     );
     const isUnclaimed = packet.qos && !takers.length && !known && engine.sessionPresent && !cleanStart;
     received.readers = isUnclaimed ? 1 : takers.length;

@@ -27,7 +27,7 @@ export class MqttError extends Error {
   declare readonly retriable: boolean;
 
   constructor(code: number, packet: string, reasonString = "", cause?: unknown) {
-    super(`${packet} ${code.toString(16)} ${reasonString}`, { cause });
+    super(`${packet} ${code} ${reasonString}`, { cause });
     Object.assign(this, { name: "MqttError", code, packet, reasonString, retriable: RETRIABLE.includes(code) });
   }
 }

@@ -18,7 +18,7 @@ export function openConnection(engine: Engine, hello: Uint8Array): void {
     packet = PACKET_NAMES[type]!;
     // Before CONNACK there is AUTH and goodbye, after it no other.
     if (!handle || (engine.state === "online" ? type === CONNACK : type > CONNACK && type < DISCONNECT)) {
-      refuse(type ? 0x82 : 0x81, "unexpected");
+      refuse(type ? 0x82 : 0x81);
     }
     handle(decodePacket(first, body, engine.level));
     return wire === engine.wire;

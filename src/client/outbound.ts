@@ -40,9 +40,6 @@ export interface Outbound {
 
 export const SUCCESS: Published = { reasonCode: 0, properties: {} };
 
-/** MQTT 3.1.1 servers do not say how many they take at once; some take no more. */
-const UNANNOUNCED_RECEIVE_MAXIMUM = 20;
-
 export function createOutbound(engine: Engine): Outbound {
   const pending = new Map<number, Outgoing>();
   let queue: Outgoing[] = [];
@@ -88,7 +85,8 @@ export function createOutbound(engine: Engine): Outbound {
 
   engine.parts.push((state, error) => {
     if (state === "online") {
-      quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : UNANNOUNCED_RECEIVE_MAXIMUM);
+      // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
+      quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : 20);
       for (const item of pending.values()) {
         item.dup = engine.sessionPresent;
         if (item.done && !(item.dup && item.cost)) pending.delete(item.packetId);

@@ -6,12 +6,12 @@
  */
 import { refuse } from "./mqtt-error.ts";
 
-/** A Variable Byte Integer whose bytes `next` gives; NaN where it gives `undefined`. */
-export function variableByteInteger(next: () => number | undefined): number {
+/** A Variable Byte Integer whose bytes `next` gives; NaN as soon as it gives that. */
+export function variableByteInteger(next: () => number): number {
   for (let value = 0, scale = 1; ; scale *= 128) {
-    const byte = next() ?? Number.NaN;
+    const byte = next();
     value += (byte % 128) * scale;
-    if (byte ? byte > 127 && scale > 1e6 : scale > 1 && byte === 0) refuse(0x81);
+    if (byte > 127 ? scale > 1e6 : scale > 1 && byte === 0) refuse(0x81);
     if (!(byte > 127)) return value;
   }
 }
@@ -29,7 +29,7 @@ export function packetCutter(packetBytesMax: number, take: (first: number, body:
     let start = 0;
     while (start < length) {
       let at = start + 1;
-      const end = variableByteInteger(() => (at < length ? held[at++] : undefined)) + at;
+      const end = variableByteInteger(() => (at < length ? held[at++]! : NaN)) + at;
       if (end - start > packetBytesMax) refuse(0x95);
       // NaN too: its length is not there yet.
       if (!(end <= length)) break;

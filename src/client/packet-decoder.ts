@@ -43,8 +43,7 @@ function propertyList(type: number): Properties {
   if (end > bodyEnd) refuse(0x81);
   while (at < end) {
     const id = varint();
-    const row = PROPERTY_ROWS.find((one) => one.id === id && (one.packets >> type) & 1);
-    const { name, kind } = row ?? refuse(0x81);
+    const { name, kind } = PROPERTY_ROWS.find((row) => row.id === id && (row.packets >> type) & 1) ?? refuse(0x81);
     const [how = "", bounded] = kind;
     const value = VALUES[how]?.() ?? integer(+how);
     if (how === "1" ? (value as number) > 1 : bounded && !value) refuse(name === "topicAlias" ? 0x94 : 0x82, name);
@@ -81,7 +80,7 @@ export function decodePacket(first: number, body: Uint8Array, level: number): In
     reasonCode = payload[0]!;
     if (payload.length !== 1) refuse(0x82);
   } else if ((payload.length && !isPublish) || acknowledgeFlags > 1) refuse(0x81);
-  if (/[+#]/.test(topic)) refuse(0x90, topic);
+  if (/[+#]/.test(topic)) refuse(0x90);
   if (
     (acknowledgeFlags && reasonCode) ||
     /[+#]/.test(properties.responseTopic ?? "") ||

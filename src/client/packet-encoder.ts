@@ -13,13 +13,13 @@ export const toBytes = (payload: Payload = ""): Uint8Array =>
 export const textOf = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 
 function check(holds: boolean): void {
-  if (!holds) throw new RangeError("not a value of MQTT");
+  if (!holds) throw new RangeError("cannot be sent");
 }
 
 /** An integer of `size` bytes. */
 export function integer(size: number, value: number): number[] {
   check(value >= 0 && value < 256 ** size);
-  return size ? [...integer(size - 1, Math.floor(value / 256)), value % 256] : [];
+  return size ? [...integer(size - 1, (value - (value % 256)) / 256), value % 256] : [];
 }
 
 const variableByteInteger = (value: number): number[] =>

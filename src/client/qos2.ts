@@ -6,9 +6,6 @@ import { LOST, MqttError } from "./mqtt-error.ts";
 import { type Outbound, SUCCESS } from "./outbound.ts";
 import { acknowledgement } from "./packet-encoder.ts";
 
-/** Packet Identifier not found. */
-const NOT_FOUND = 0x92;
-
 export function qos2(engine: Engine, { pending, settle }: Outbound, inbound: Inbound): void {
   engine.qosMax = 2;
   engine.handlers[PUBCOMP] = settle;
@@ -25,11 +22,12 @@ export function qos2(engine: Engine, { pending, settle }: Outbound, inbound: Inb
       // From here on PUBREL is what is said again.
       item.encode = () => acknowledgement(engine, PUBREL, packetId);
     }
-    send(engine, acknowledgement(engine, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : NOT_FOUND));
+    // 0x92: Packet Identifier not found.
+    send(engine, acknowledgement(engine, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
   };
 
   engine.handlers[PUBREL] = ({ packetId }) =>
-    send(engine, acknowledgement(engine, PUBCOMP, packetId, inbound.release(packetId) ? 0 : NOT_FOUND));
+    send(engine, acknowledgement(engine, PUBCOMP, packetId, inbound.release(packetId) ? 0 : 0x92));
 
   // Before `pending` is said again.
   engine.parts.unshift((state) => {

@@ -8,8 +8,6 @@ import type { Publish } from "./publish.ts";
 import type { Subscribe } from "./subscribe.ts";
 import type { Message } from "./subscription.ts";
 
-const NO_MATCHING_SUBSCRIBERS = 0x10;
-
 export type Request = (topic: string, payload: Payload, options?: PublishOptions) => Promise<Message>;
 
 export function createRequest(engine: Engine, publish: Publish, subscribe: Subscribe): Request {
@@ -49,7 +47,8 @@ export function createRequest(engine: Engine, publish: Publish, subscribe: Subsc
       if (response.done) return;
       const properties = { ...requestOptions.properties, responseTopic, correlationData: toBytes(key) };
       const { reasonCode } = await publish(topic, payload, { qos: 1, ...requestOptions, properties });
-      if (reasonCode === NO_MATCHING_SUBSCRIBERS) throw new MqttError(reasonCode, "publish");
+      // No matching subscribers.
+      if (reasonCode === 0x10) throw new MqttError(reasonCode, "publish");
     };
     ask().catch(response.reject);
     try {

@@ -44,7 +44,7 @@ export interface Reader extends Subscription {
   readonly options: SubscribeOptions;
   qos: number;
   /** Whether the server has granted it; undefined while it is being asked. */
-  granted: boolean | undefined;
+  granted?: boolean | undefined;
   give(message: Message): void;
   /** The server sends what was not acknowledged again. */
   forget(): void;
@@ -95,7 +95,6 @@ export function createReader(
     identifier,
     options,
     qos: 0,
-    granted: undefined,
     dropped: 0,
     end,
     unsubscribe,
@@ -106,9 +105,9 @@ export function createReader(
     readable: new ReadableStream<Message>(
       {
         async pull(controller) {
-          const { done, value } = await self.next();
-          if (done) controller.close();
-          else controller.enqueue(value);
+          const { value } = await self.next();
+          if (value) controller.enqueue(value);
+          else controller.close();
         },
         cancel: unsubscribe,
       },

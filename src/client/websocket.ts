@@ -8,7 +8,7 @@ export function webSocket(url: string | URL): Transport {
     socket.onopen = opened;
     // A text message is none of MQTT's [MQTT-6.0.0-1]: it closes the connection.
     socket.onmessage = ({ data }) => (data instanceof ArrayBuffer ? received(new Uint8Array(data)) : socket.close());
-    socket.onclose = ({ code, reason }) => closed(`WebSocket closed: ${code} ${reason}`);
+    socket.onclose = ({ code, reason }) => closed(`WebSocket ${code} ${reason}`);
     return {
       send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),
       close: () => socket.close(),

@@ -78,5 +78,5 @@ export interface PropertyRow {
 /** The table, in ascending order of id. */
 export const PROPERTY_ROWS: readonly PropertyRow[] = TABLE.split("\n").map((row) => {
   const [id, name, kind, packets] = row.split(" ") as [string, keyof Properties, PropertyKind, string];
-  return { id: Number(id), name, kind, packets: Number(packets) };
+  return { id: +id, name, kind, packets: +packets };
 });
