@@ -38,17 +38,18 @@ export function authentication(engine: Engine): () => Promise<void> {
     return { authenticationMethod: method, authenticationData: toBytes(token) };
   };
 
-  const exchange = async (): Promise<void> => {
+  const exchange = async (answered: Operation<void>): Promise<void> => {
     if (!method || !engine.options.token) throw new MqttError(0x8c, "auth");
     const fields = [0x19, ...propertyList(engine, await fetchToken())];
-    if (engine.state === "online") send(engine, encodePacket(AUTH << 4, fields));
-    else throw new MqttError(LOST, "auth");
+    if (engine.state !== "online") throw new MqttError(LOST, "auth");
+    // A token that came too late is not sent: nobody waits for the answer.
+    if (!answered.done) send(engine, encodePacket(AUTH << 4, fields));
   };
   /** One at a time: the server takes no more. */
   const renew = (): Promise<void> => {
     if (renewal?.done !== false) {
       renewal = operation(engine, "auth");
-      exchange().catch(renewal.reject);
+      exchange(renewal).catch(renewal.reject);
     }
     return renewal.promise;
   };

@@ -61,7 +61,7 @@ function become(engine: Engine, state: ClientState, error?: MqttError): void {
   queueMicrotask(() => engine.client?.onstate?.(state, error));
 }
 
-/** Throws 0x95 for what the server does not take. */
+/** For what may be large: throws 0x95 for what the server does not take. */
 export function send({ properties, wire }: Engine, bytes: Uint8Array): void {
   if (bytes.length > (properties.maximumPacketSize ?? 2 ** 28)) throw new MqttError(0x95, "publish");
   wire?.send(bytes);
@@ -79,7 +79,7 @@ export function lose(
   if (engine.state === "closed") return;
   // MQTT 3.1.1 can only say that all is well.
   if (engine.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
-    send(engine, encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(engine, properties)] : []));
+    wire?.send(encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(engine, properties)] : []));
   }
   clearTimeout(engine.timer);
   engine.timer = engine.wire = undefined;

@@ -7,7 +7,7 @@
 import type { QoS } from "../core/codec/packet.ts";
 import { PUBLISH } from "../core/codec/packet-type.ts";
 import { topicMatches } from "../core/codec/topic.ts";
-import { type Engine, send } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import type { Incoming } from "./incoming.ts";
 import { refuse } from "./mqtt-error.ts";
 import { acknowledgement, textOf } from "./packet-encoder.ts";
@@ -76,7 +76,7 @@ export function createInbound(engine: Engine): Inbound {
         unacknowledged--;
         begun.delete(packetId);
       }
-      send(engine, acknowledgement(engine, PUBLISH + qos, packetId, reasonCode));
+      engine.wire?.send(acknowledgement(engine, PUBLISH + qos, packetId, reasonCode));
     }
   };
 

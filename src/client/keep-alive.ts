@@ -1,6 +1,6 @@
 /** PINGREQ in the silence that would otherwise end a connection, and its end where nobody answers (MQTT 5.0 section 3.12). */
 import { PINGREQ, PINGRESP } from "../core/codec/packet-type.ts";
-import { type Engine, lose, send } from "./engine.ts";
+import { type Engine, lose } from "./engine.ts";
 import { MqttError } from "./mqtt-error.ts";
 import { encodePacket } from "./packet-encoder.ts";
 
@@ -18,7 +18,7 @@ export function keepAlive(engine: Engine): void {
     // Earlier than due: a hidden tab's timers are late.
     pings = setInterval(() => {
       if (pinged) lose(engine, new MqttError(0x8d, "pingreq"), false, 0x8d);
-      else send(engine, encodePacket(PINGREQ << 4));
+      else engine.wire?.send(encodePacket(PINGREQ << 4));
       pinged = true;
     }, seconds * 750);
   });

@@ -21,6 +21,7 @@ export function openConnection(engine: Engine, hello: Uint8Array): void {
       refuse(type ? 0x82 : 0x81);
     }
     handle(decodePacket(first, body, engine.level));
+    packet = "";
     return wire === engine.wire;
   });
   const wire = engine.transport({

@@ -1,6 +1,6 @@
 /** QoS 2 in both directions (MQTT 5.0 section 4.3.3): what PUBREC, PUBREL and PUBCOMP do. */
 import { PUBCOMP, PUBREC, PUBREL } from "../core/codec/packet-type.ts";
-import { type Engine, send } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import type { Inbound } from "./inbound.ts";
 import { LOST, MqttError } from "./mqtt-error.ts";
 import { type Outbound, SUCCESS } from "./outbound.ts";
@@ -23,11 +23,11 @@ export function qos2(engine: Engine, { pending, settle }: Outbound, inbound: Inb
       item.encode = () => acknowledgement(engine, PUBREL, packetId);
     }
     // 0x92: Packet Identifier not found.
-    send(engine, acknowledgement(engine, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
+    engine.wire?.send(acknowledgement(engine, PUBREL, packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
   };
 
   engine.handlers[PUBREL] = ({ packetId }) =>
-    send(engine, acknowledgement(engine, PUBCOMP, packetId, inbound.release(packetId) ? 0 : 0x92));
+    engine.wire?.send(acknowledgement(engine, PUBCOMP, packetId, inbound.release(packetId) ? 0 : 0x92));
 
   // Before `pending` is said again.
   engine.parts.unshift((state) => {

@@ -79,6 +79,22 @@ test("a renewal that the server refuses ends in a connection with a fresh token"
   await client.close();
 });
 
+test("a token that comes after its deadline is not sent", async () => {
+  const script = new ScriptedServer();
+  const late = Promise.withResolvers<string>();
+  const source = tokens((count) => `token ${count}`);
+  const token = (): Promise<string> => (source.fetched < 1 ? source.token() : late.promise);
+  const connecting = connect(script.transport, { token, deadlineMs: 20 });
+  const server = await script.connection();
+  await server.accept();
+  const client = await connecting;
+  expect(await rejection(client.renew())).toMatchObject({ code: -2, packet: "auth" });
+  late.resolve("late");
+  await client.publish("a", "b");
+  expect((await server.packet("publish")).topicName).toBe("a");
+  await client.close();
+});
+
 test.each([
   ["MQTT 5.0 without an Authentication Method", 5, { authMethod: "" }],
   ["MQTT 3.1.1", 4, {}],

@@ -107,6 +107,20 @@ test("a SUBACK with two reason codes for one filter", async () => {
   expect(await rejection(subscribing)).toMatchObject({ code: 0x82, packet: "suback" });
 });
 
+test("a Maximum Packet Size that nothing fits in", async () => {
+  const script = new ScriptedServer();
+  const connecting = connect(script.transport, { keepAlive: 1, retryMs: 0 });
+  const server = await script.connection();
+  await server.accept({ maximumPacketSize: 1 });
+  const client = await connecting;
+  expect(await rejection(client.publish("a", "b", { qos: 1 }))).toMatchObject({ code: 0x95, packet: "publish" });
+  expect(await rejection(client.subscribe("a"))).toMatchObject({ code: 0x95 });
+  await server.packet("pingreq");
+  server.bytes([0x00, 0]);
+  await server.packet("disconnect");
+  expect(client.state).toBe("closed");
+});
+
 describe("before CONNACK", () => {
   async function connecting(options: ClientOptions = {}) {
     const script = new ScriptedServer();
