@@ -22,7 +22,7 @@ function expiryOf(token: string): number | undefined {
 
 /** Answers what sends a fresh token now and resolves when the server has taken it. */
 export function authentication(engine: Engine): () => Promise<void> {
-  const method = engine.level === 5 ? (engine.options.authMethod ?? "OAUTH2-JWT") : "";
+  const method = engine.level === 5 ? (engine.options().authMethod ?? "OAUTH2-JWT") : "";
   let token = "";
   let renewal: Operation<void> | undefined;
   /** How long the last credential whose expiry was known lasted, for those that do not tell. */
@@ -31,7 +31,7 @@ export function authentication(engine: Engine): () => Promise<void> {
 
   const fetchToken = async (): Promise<Properties> => {
     try {
-      token = await engine.options.token!();
+      token = await engine.options().token!();
     } catch (error) {
       throw mqttError(error, LOST, "auth");
     }
@@ -39,7 +39,7 @@ export function authentication(engine: Engine): () => Promise<void> {
   };
 
   const exchange = async (answered: Operation<void>): Promise<void> => {
-    if (!method || !engine.options.token) throw new MqttError(0x8c, "auth");
+    if (!method || !engine.options().token) throw new MqttError(0x8c, "auth");
     const fields = [0x19, ...propertyList(engine, await fetchToken())];
     if (engine.state !== "online") throw new MqttError(LOST, "auth");
     // A token that came too late is not sent: nobody waits for the answer.
@@ -76,16 +76,16 @@ export function authentication(engine: Engine): () => Promise<void> {
     renewal.resolve();
     schedule(properties);
   };
-  if (engine.options.token) {
+  if (engine.options().token) {
     engine.introduce = async () => {
       const properties = await fetchToken();
-      return method ? { properties } : { password: token, username: engine.options.username ?? "" };
+      return method ? { properties } : { password: token, username: engine.options().username ?? "" };
     };
   }
   engine.parts.push((state, error) => {
     clearTimeout(timer);
     if (error) renewal?.reject(error);
-    else if (state === "online" && method && engine.options.token) schedule(engine.properties);
+    else if (state === "online" && method && engine.options().token) schedule(engine.properties);
   });
   return renew;
 }

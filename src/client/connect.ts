@@ -14,7 +14,7 @@ export interface Credentials {
 const optional = (value: Payload | undefined): number[] => (value === undefined ? [] : field(value));
 
 export function connectFields(engine: Engine, credentials: Credentials | undefined): number[] {
-  const { options } = engine;
+  const options = engine.options();
   const { will, keepAlive = 60 } = options;
   const { username, password } = { ...options, ...credentials };
   const properties = {

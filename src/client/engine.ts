@@ -17,7 +17,8 @@ import { encodePacket, propertyList } from "./packet-encoder.ts";
 import type { Transport, Wire } from "./transport.ts";
 
 export interface Engine {
-  readonly options: ClientOptions;
+  /** A function, so that whoever prints a client prints no password. */
+  readonly options: () => ClientOptions;
   readonly level: 4 | 5;
   readonly deadlineMs: number;
   readonly transport: Transport;
@@ -75,7 +76,8 @@ export function lose(
   reasonCode?: number,
   properties?: Properties,
 ): void {
-  const { level, options, waitMs, wire } = engine;
+  const { level, waitMs, wire } = engine;
+  const { token, retryMsMax = 30_000 } = engine.options();
   if (engine.state === "closed") return;
   // MQTT 3.1.1 can only say that all is well.
   if (engine.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
@@ -85,11 +87,11 @@ export function lose(
   engine.timer = engine.wire = undefined;
   wire?.close();
   // A token that has expired meanwhile is no reason to give up, as long as a fresh one is taken.
-  const again = error.retriable || (options.token && error.code === 0x87 && error.packet === "disconnect");
+  const again = error.retriable || (token && error.code === 0x87 && error.packet === "disconnect");
   const isFinal = final || !again || !waitMs;
   if (!isFinal) {
     engine.timer = setTimeout(open, (waitMs * (1 + Math.random())) / 2, engine);
-    engine.waitMs = Math.min(options.retryMsMax ?? 30_000, waitMs * 2);
+    engine.waitMs = Math.min(retryMsMax, waitMs * 2);
   }
   become(engine, isFinal ? "closed" : "offline", error);
   engine.started.reject(error);
@@ -120,7 +122,7 @@ function accept(engine: Engine, { reasonCode, properties, sessionPresent }: Inco
   if (sessionPresent && engine.isFresh) refuse(0x82);
   clearTimeout(engine.timer);
   engine.isFresh = false;
-  engine.waitMs = engine.options.retryMs ?? 1_000;
+  engine.waitMs = engine.options().retryMs ?? 1_000;
   engine.sessionPresent = sessionPresent;
   engine.properties = properties;
   engine.clientId = properties.assignedClientIdentifier ?? engine.clientId;
@@ -131,7 +133,7 @@ function accept(engine: Engine, { reasonCode, properties, sessionPresent }: Inco
 export function createEngine(transport: Transport, options: ClientOptions): Engine {
   const { protocolLevel: level = 5, deadlineMs = 30_000, cleanStart = true } = options;
   const engine: Engine = {
-    options,
+    options: () => options,
     level,
     deadlineMs,
     transport,
@@ -155,7 +157,7 @@ export function createEngine(transport: Transport, options: ClientOptions): Engi
 
 /** Resolves with the first connection; rejects where that fails. */
 export function start(engine: Engine): Promise<void> {
-  const { signal } = engine.options;
+  const { signal } = engine.options();
   const abort = (): void => lose(engine, new MqttError(ABORTED, "connect", "", signal!.reason), true, 0);
   if (signal?.aborted) abort();
   else {
@@ -170,7 +172,7 @@ export function close(engine: Engine, { reasonCode = 0, properties }: CloseOptio
   const closing = operation<unknown>(engine, "disconnect", { deadlineMs: Math.min(engine.deadlineMs, 2_000) });
   engine.gone = () => closing.resolve(0);
   if (engine.state !== "online") engine.gone();
-  const ended = engine.options.expiry === undefined ? { sessionExpiryInterval: 0 } : {};
+  const ended = engine.options().expiry === undefined ? { sessionExpiryInterval: 0 } : {};
   lose(engine, new MqttError(CLOSED, "disconnect"), true, reasonCode, { ...ended, ...properties });
   return closing.promise.catch(() => {}) as Promise<void>;
 }

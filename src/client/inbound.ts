@@ -56,7 +56,7 @@ function messageOf(
 }
 
 export function createInbound(engine: Engine): Inbound {
-  const { receiveMaximum = 64, cleanStart = true } = engine.options;
+  const { receiveMaximum = 64, cleanStart = true } = engine.options();
   const readers = new Set<Reader>();
   /** QoS 2 messages by Packet Identifier, until PUBREL. */
   const begun = new Map<number, Received>();

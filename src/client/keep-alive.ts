@@ -13,7 +13,7 @@ export function keepAlive(engine: Engine): void {
   engine.parts.push((state) => {
     clearInterval(pings);
     pinged = false;
-    const seconds = engine.properties.serverKeepAlive ?? engine.options.keepAlive ?? 60;
+    const seconds = engine.properties.serverKeepAlive ?? engine.options().keepAlive ?? 60;
     if (state !== "online" || !seconds) return;
     // Earlier than due: a hidden tab's timers are late.
     pings = setInterval(() => {

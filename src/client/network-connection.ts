@@ -12,7 +12,7 @@ import { decodePacket } from "./packet-decoder.ts";
 /** Opens one; `hello` is what is said first. */
 export function openConnection(engine: Engine, hello: Uint8Array): void {
   let packet = "";
-  const cut = packetCutter(engine.options.packetBytesMax ?? 2 ** 20, (first, body) => {
+  const cut = packetCutter(engine.options().packetBytesMax ?? 2 ** 20, (first, body) => {
     const type = first >> 4;
     const handle = engine.handlers[type];
     packet = PACKET_NAMES[type]!;

@@ -109,7 +109,7 @@ export function createOutbound(engine: Engine): Outbound {
     });
     queue = queue.filter(({ packetId, done }) => packetId || !done);
     if (engine.state === "closed") item.reject(new MqttError(CLOSED, packet));
-    else if (queue.length >= (engine.options.queueMax ?? 1000)) item.reject(new MqttError(0x97, packet));
+    else if (queue.length >= (engine.options().queueMax ?? 1000)) item.reject(new MqttError(0x97, packet));
     else {
       queue[first ? "unshift" : "push"](item);
       pump();

@@ -22,7 +22,7 @@ export function createRequest(engine: Engine, publish: Publish, subscribe: Subsc
   };
   const listen = async (): Promise<string> => {
     const topic =
-      engine.options.responseTopic ?? `${engine.properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
+      engine.options().responseTopic ?? `${engine.properties.responseInformation ?? "response"}/${crypto.randomUUID()}`;
     const again = (): void => {
       listening = undefined;
     };

@@ -3,7 +3,7 @@ import type { Engine } from "./engine.ts";
 import { refuse } from "./mqtt-error.ts";
 
 export function topicAliases(engine: Engine): void {
-  const { topicAliasMaximum = 16 } = engine.options;
+  const { topicAliasMaximum = 16 } = engine.options();
   const ours = new Map<string, number>();
   const theirs = new Map<number, string>();
   engine.parts.push(() => {

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { createBroker } from "rqtt";
 import { connect } from "rqtt/client";
 import { inProcess } from "rqtt/client/in-process";
@@ -107,6 +108,18 @@ test.each([
   expect(properties.authenticationMethod).toBeUndefined();
   const client = await connecting;
   expect(await rejection(client.renew())).toMatchObject({ packet: "auth" });
+  await client.close();
+});
+
+test("a client that is printed shows no secret", async () => {
+  const script = new ScriptedServer();
+  const connecting = connect(script.transport, { username: "u", password: "hush", token: async () => "psst" });
+  await (await script.connection()).accept();
+  const client = await connecting;
+  expect(client.state).toBe("online");
+  for (const printed of [Bun.inspect(client), JSON.stringify(client), inspect(client, { depth: 9 })]) {
+    expect(printed).not.toMatch(/hush|psst/);
+  }
   await client.close();
 });
 

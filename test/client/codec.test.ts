@@ -131,7 +131,7 @@ function encodeByClient(packet: Packet, level: Level): Uint8Array {
         ...engine,
         clientId,
         isFresh: cleanStart,
-        options: will ? { ...options, will: { ...will, topic: will.topicName } } : options,
+        options: () => (will ? { ...options, will: { ...will, topic: will.topicName } } : options),
       };
       const login = { ...(username === undefined ? {} : { username }), ...(password ? { password } : {}) };
       return encodePacket(CONNECT << 4, connectFields(asking, login));
