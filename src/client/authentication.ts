@@ -85,7 +85,7 @@ export function authentication(engine: Engine): () => Promise<void> {
   engine.parts.push((state, error) => {
     clearTimeout(timer);
     if (error) renewal?.reject(error);
-    else if (state === "online" && method && engine.options().token) schedule(engine.properties);
+    if (state === "online" && method && engine.options().token) schedule(engine.properties);
   });
   return renew;
 }

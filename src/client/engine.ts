@@ -170,8 +170,8 @@ export function start(engine: Engine): Promise<void> {
 /** Says goodbye. Resolves when the connection is closed, or the server takes too long to. */
 export function close(engine: Engine, { reasonCode = 0, properties }: CloseOptions = {}): Promise<void> {
   const closing = operation<unknown>(engine, "disconnect", { deadlineMs: Math.min(engine.deadlineMs, 2_000) });
-  engine.gone = () => closing.resolve(0);
-  if (engine.state !== "online") engine.gone();
+  if (engine.state === "online") engine.gone = () => closing.resolve(0);
+  else closing.resolve(0);
   const ended = engine.options().expiry === undefined ? { sessionExpiryInterval: 0 } : {};
   lose(engine, new MqttError(CLOSED, "disconnect"), true, reasonCode, { ...ended, ...properties });
   return closing.promise.catch(() => {}) as Promise<void>;

@@ -14,13 +14,17 @@ export function createPublish(engine: Engine, ask: Ask): Publish {
     const bytes = toBytes(payload);
     return ask("publish", [0, PUBACK, PUBREC][qos] ?? 0, options, ({ packetId, dup }) => {
       const { maximumQos = engine.qosMax, retainAvailable = 1 } = engine.properties;
-      const refused = qos > maximumQos ? 0x9b : retain && !retainAvailable ? 0x9a : /^$|[+#]/.test(topic) ? 0x90 : 0;
+      const refused =
+        qos > maximumQos ? 0x9b : retain && !retainAvailable ? 0x9a : !topic || /[+#]/.test(topic) ? 0x90 : 0;
       if (refused) throw new MqttError(refused, "publish", topic);
       const first = (PUBLISH << 4) | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
       const encode = (name: string, topicAlias?: number): Uint8Array => {
         const own = topicAlias ? { ...properties, topicAlias } : properties;
-        const id = qos ? integer(2, packetId) : [];
-        return encodePacket(first, [...field(name), ...id, ...propertyList(engine, own)], bytes);
+        return encodePacket(
+          first,
+          [...field(name), ...(qos ? integer(2, packetId) : []), ...propertyList(engine, own)],
+          bytes,
+        );
       };
       return engine.alias?.(topic, encode) ?? encode(topic);
     });
