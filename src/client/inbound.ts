@@ -65,7 +65,7 @@ export function createInbound(engine: Engine): Inbound {
   /** Counts against our Receive Maximum. */
   let unacknowledged = 0;
   // A session that is taken up again has identifiers of its own: these should not be among them.
-  const firstIdentifier = cleanStart ? 0 : Date.now() % 2e8;
+  const firstIdentifier = cleanStart ? 0 : Math.floor(Math.random() * 2e8);
   let lastIdentifier = firstIdentifier;
 
   /** Acknowledges from the oldest on [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
