@@ -275,3 +275,17 @@ test("QoS 0 messages that nobody reads are dropped and counted beyond the buffer
   await client.close();
   expect(await subscription.next()).toEqual({ done: true, value: undefined });
 });
+
+test("clients that take up a session at the same moment choose other Subscription Identifiers", async () => {
+  const identifiers = await Promise.all(
+    [1, 2].map(async () => {
+      const { client, server } = await pair({ cleanStart: false });
+      const subscribing = client.subscribe("s");
+      subscribing.catch(() => {});
+      const { properties } = await server.packet("subscribe");
+      await client.close();
+      return properties.subscriptionIdentifiers![0];
+    }),
+  );
+  expect(identifiers[0]).not.toBe(identifiers[1]);
+});
