@@ -45,10 +45,14 @@ import type { Statistics } from "./statistics.ts";
 
 /** Held input at which a client that waits for its verdict is no longer read from. */
 const HELD_BYTES_PAUSE = 16 * 1024;
+/** Of those who waited for one batch: the CONNACK of a thousand clients that come back at once is in it. */
+const RELIEVED_AT_ONCE = 8;
 const CONNECT_FIRST_BYTE = PacketType.CONNECT << 4;
 
 export class Broker {
   readonly #state: BrokerState;
+  /** Whose output has left the store behind: they go on, some in each turn. */
+  #relieved: Connection[] = [];
 
   constructor(config: BrokerConfig, ports: Ports, nowMs: number) {
     this.#state = new BrokerState(config, ports, nowMs);
@@ -170,8 +174,13 @@ export class Broker {
   /** The store has this batch, and all before it. */
   committed(ticket: number, nowMs: number): void {
     this.#state.nowMs = nowMs;
-    for (const connection of takeCommitted(this.#state, ticket)) {
-      this.drained(connection, connection.backlogBytes, nowMs);
+    this.#relieved = this.#relieved.concat(takeCommitted(this.#state, ticket));
+    this.#relieve(nowMs);
+  }
+
+  #relieve(nowMs: number): void {
+    for (const connection of this.#relieved.splice(0, RELIEVED_AT_ONCE)) {
+      if (connection.state !== ConnectionState.Closed) this.drained(connection, connection.backlogBytes, nowMs);
     }
   }
 
@@ -220,6 +229,7 @@ export class Broker {
     const state = this.#state;
     state.nowMs = nowMs;
     for (const session of state.outbound.takeUnfinished()) this.#pump(session);
+    this.#relieve(nowMs);
     handleSomeDue(state);
   }
 
@@ -231,7 +241,7 @@ export class Broker {
     state.journal.endTurn();
     state.outboxes.flush();
     // A search that was put down goes on in the next turn, which may come at once.
-    return state.outbound.endTurn() ? nowMs : state.deadlines.nextAtMs;
+    return state.outbound.endTurn() || this.#relieved.length > 0 ? nowMs : state.deadlines.nextAtMs;
   }
 
   /** Says goodbye to everybody and lets nobody in any more. Sessions stay; Wills are published as at any other close. */

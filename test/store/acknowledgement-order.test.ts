@@ -228,3 +228,24 @@ test("what waits for a client is sent once its CONNACK is, and to nobody who was
   publisher.sendPublish("t", "live", { qos: 1 });
   expect(types(dials.at(-1)!).length).toBe(102);
 });
+
+test("clients that come back at once are sent what waits for them a few in each turn", () => {
+  const { world, store } = begin();
+  const names = Array.from({ length: 30 }, (_, at): ConnectInit => ({ ...KEPT, clientId: `kept ${at}` }));
+  for (const name of names) {
+    const client = world.connect(name);
+    client.subscribe("t", { qos: 1 });
+    client.drop();
+  }
+  world.connect().publish("t", "x", { qos: 1 });
+  store.automatic = false;
+  const back = names.map((name) => world.dial(name));
+  const served = () => back.filter((client) => types(client).includes("publish")).length;
+  const last = store.calls.findLast((call) => call.what === "commit")!;
+  store.writeSilently(store.calls.length);
+  world.broker.committed(last.ticket, world.nowMs);
+  expect(world.broker.settle(world.nowMs)).toBe(world.nowMs);
+  expect([served(), back.every((client) => types(client)[0] === "connack")]).toEqual([8, true]);
+  world.advance(0);
+  expect(served()).toBe(30);
+});
