@@ -1,9 +1,12 @@
 /**
  * MQTT over TCP and TLS in Bun: `mqtt://host:1883` and `mqtts://host:8883`. Nothing that a page loads imports it.
  *
- * What the socket does not take at once waits here, in order.
+ * Packets of one turn leave in one write. What the socket does not take at once waits here, in order.
  */
 import type { Transport } from "./transport.ts";
+
+/** Packets are put together until they have this size. */
+const WRITE_BYTES = 64 * 1024;
 
 export interface TlsOptions {
   /** PEM text: who may sign the server's certificate, and the client's own certificate and key. */
@@ -22,17 +25,24 @@ export function tcp(url: string | URL, tls: TlsOptions = {}): Transport {
     let waiting: Uint8Array[] = [];
     let socket: Bun.Socket | undefined;
     let closing = false;
+    let [scheduled, blocked] = [false, false];
     const flush = (): void => {
+      scheduled = blocked = false;
       while (waiting.length > 0) {
-        const [first] = waiting as [Uint8Array];
-        const written = socket!.write(first);
-        if (written < first.length) {
-          waiting[0] = first.subarray(Math.max(written, 0));
-          return;
-        }
-        waiting.shift();
+        let [count, length] = [0, 0];
+        while (count < waiting.length && length < WRITE_BYTES) length += waiting[count++]!.length;
+        const bytes = count === 1 ? waiting[0]! : Buffer.concat(waiting.slice(0, count));
+        const rest = bytes.subarray(Math.max(socket!.write(bytes), 0));
+        blocked = rest.length > 0;
+        waiting.splice(0, count, ...(blocked ? [rest] : []));
+        if (blocked) return;
       }
       if (closing) socket!.end();
+    };
+    const schedule = (): void => {
+      if (scheduled || blocked || !socket) return;
+      scheduled = true;
+      queueMicrotask(flush);
     };
     const gone = (reason: string): void => {
       waiting = [];
@@ -65,12 +75,12 @@ export function tcp(url: string | URL, tls: TlsOptions = {}): Transport {
     }).catch((error: Error) => gone(error.message));
     return {
       send: (bytes) => {
-        waiting.push(new Uint8Array(bytes));
-        if (waiting.length === 1) flush();
+        waiting.push(bytes);
+        schedule();
       },
       close: () => {
         closing = true;
-        if (socket && waiting.length === 0) socket.end();
+        schedule();
       },
     };
   };

@@ -1,7 +1,7 @@
 /** What carries the bytes of one network connection: a WebSocket in a page, a socket in Bun, a broker in this process. */
 
 export interface Wire {
-  /** `bytes` are the caller's again when it returns. */
+  /** `bytes` are given away. */
   send(bytes: Uint8Array): void;
   /** What was sent still goes out. */
   close(): void;
