@@ -107,9 +107,11 @@ export function createOutbound(engine: Engine): Outbound {
       dup: false,
       encode,
     });
-    queue = queue.filter(({ packetId, done }) => packetId || !done);
+    const { queueMax = 1_000 } = engine.options();
+    // What was given up keeps its place until somebody needs it.
+    if (queue.length >= queueMax) queue = queue.filter(({ packetId, done }) => packetId || !done);
     if (engine.state === "closed") item.reject(new MqttError(CLOSED, packet));
-    else if (queue.length >= (engine.options().queueMax ?? 1000)) item.reject(new MqttError(0x97, packet));
+    else if (queue.length >= queueMax) item.reject(new MqttError(0x97, packet));
     else {
       queue[first ? "unshift" : "push"](item);
       pump();

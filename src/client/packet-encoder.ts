@@ -38,12 +38,12 @@ interface Level {
 }
 
 /** The property list of MQTT 5.0, its length included; nothing before. */
-export function propertyList({ level }: Level, properties: Properties = {}): number[] {
-  const list = PROPERTY_ROWS.flatMap(({ id, name, kind }) => {
+export function propertyList({ level }: Level, properties?: Properties): number[] {
+  const list = (properties ? PROPERTY_ROWS : []).flatMap(({ id, name, kind }) => {
     const encode = (value: number | Payload): number[] =>
       typeof value !== "number" ? field(value) : kind === "v+" ? variableByteInteger(value) : integer(+kind[0]!, value);
     // Some hold a list of values, and a pair is one of strings.
-    return [properties[name] ?? []].flat().flatMap((item) => [id, ...[item].flat().flatMap(encode)]);
+    return [properties?.[name] ?? []].flat().flatMap((item) => [id, ...[item].flat().flatMap(encode)]);
   });
   return level === 5 ? [...variableByteInteger(list.length), ...list] : [];
 }
