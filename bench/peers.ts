@@ -76,7 +76,8 @@ function mosquitto(path: string, name = "mosquitto", persistence: readonly strin
         // Else it would become another user, who may not read the key.
         process.getuid?.() === 0 && "user root",
         `listener ${listener.port} 127.0.0.1`,
-        listener.transport === "ws" && "protocol websockets",
+        // 2.0 ends where it listens to nothing but WebSocket.
+        listener.transport === "ws" && `protocol websockets\nlistener 0 ${join(folder, "unused.sock")}`,
         files !== null && `certfile ${files.certificate}\nkeyfile ${files.key}`,
         "allow_anonymous true",
         ...persistence,
