@@ -127,7 +127,8 @@ const RATE: Curve = {
   quickSizes: [1_000, 10_000, 100_000],
   options: (size, quick) => {
     const scenario = { ...scenarioNamed("latency"), ratePerSecond: size };
-    const warmUpMessages = Math.min(1_000_000, Math.max(5_000, size));
+    // With fewer it is compilation that sets the percentiles of a broker that compiles itself while it runs.
+    const warmUpMessages = Math.min(1_000_000, Math.max(20_000, size));
     return { ...optionsFor(scenario, size * (quick ? 1 : 3), 10_000), warmUpMessages };
   },
 };
