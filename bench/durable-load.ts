@@ -21,6 +21,8 @@ export interface DurablePlan {
   /** null: as fast as the window lets it. */
   readonly ratePerSecond: number | null;
   readonly isSubscriberAway: boolean;
+  /** The first of all messages, whose acknowledgements are not timed. */
+  readonly warmUpMessages: number;
   /** Whether another client sends PINGREQ all the while, one after the other. */
   readonly pings: boolean;
 }
@@ -178,7 +180,7 @@ async function main(): Promise<void> {
   printLine({
     seconds: (acknowledgedMs - startMs) / 1000,
     broker,
-    acknowledgement: latencyOf(delaysMs),
+    acknowledgement: latencyOf(delaysMs.subarray(plan.warmUpMessages)),
     ping,
     drainSeconds,
     faults: ledger.faults(plan.messages),
