@@ -302,7 +302,7 @@ function freeze<T extends object>(value: T): T {
 
 // Help
 
-export function helpText(): string {
+function helpText(): string {
   const rows = [...ROWS].map(([path, { form, fallback, about }]) => {
     const shown = Array.isArray(fallback)
       ? fallback.length === 0

@@ -163,7 +163,7 @@ function isOrigin(text: string): boolean {
 }
 
 /** Whether the listener speaks TLS. */
-export function isSecure(listener: Listener): boolean {
+function isSecure(listener: Listener): boolean {
   return listener.certificate !== undefined;
 }
 

@@ -132,7 +132,7 @@ function reasonOf(error: Error | null | undefined): string {
   return error?.message.split(":").at(-1)?.replaceAll("_", " ").toLowerCase() ?? "the certificate was not verified";
 }
 
-export function peerCertificateOf(certificate: X509Certificate): PeerCertificate {
+function peerCertificateOf(certificate: X509Certificate): PeerCertificate {
   return {
     sha256: createHash("sha256").update(certificate.raw).digest("base64url"),
     // One attribute a line, its special characters escaped: what is joined here can be told apart again.

@@ -109,7 +109,7 @@ function pageText(name: string): string {
 function pageFiles({ conformance, brokerWorker, mqttjs }: PageScripts): Record<string, StaticFile> {
   return {
     "/": { type: "text/html; charset=utf-8", text: pageText("conformance.html") },
-    "/conformance.css": { type: "text/css; charset=utf-8", text: pageText("conformance.css") },
+    "/conformance.css": { type: "text/css; charset=utf-8", text: pageText("ground.css") + pageText("conformance.css") },
     "/conformance.js": script(conformance),
     "/broker-worker.js": script(brokerWorker),
     "/mqttjs.js": script(mqttjs),

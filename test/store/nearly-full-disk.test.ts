@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { HeldStore } from "../support/held-store.ts";
-import { type ConnectInit, World } from "../support/world.ts";
+import { type ConnectInit, type TestClient, World } from "../support/world.ts";
 
 function kept(clientId: string, more: ConnectInit["properties"] = {}): ConnectInit {
   return { clientId, cleanStart: false, properties: { sessionExpiryInterval: 3600, ...more } };
@@ -43,14 +43,20 @@ test("a retained message may be taken away, unless somebody who is kept is to he
 });
 
 describe("a share that a member leaves", () => {
-  test("what the store has for it is neither dropped nor forgotten on its way to another member", () => {
-    const world = begin();
-    const [one, two] = ["one", "two"].map((clientId) => world.connect(kept(clientId, { receiveMaximum: 1 })));
-    one!.subscribe("$share/g/t", { qos: 1 });
+  /** Four messages of a share: one is under way to its first member, who has the others too; the second has come late. */
+  function share(world: World): TestClient[] {
+    const members = ["one", "two"].map((clientId) => world.connect(kept(clientId, { receiveMaximum: 1 })));
+    members[0]!.subscribe("$share/g/t", { qos: 1 });
     const publisher = world.connect();
     for (let at = 0; at < 4; at++) publisher.publish("t", `${at}`, { qos: 1 });
-    two!.subscribe("$share/g/t", { qos: 1 });
+    members[1]!.subscribe("$share/g/t", { qos: 1 });
     fill(world);
+    return members;
+  }
+
+  test("what the store has for it is neither dropped nor forgotten on its way to another member", () => {
+    const world = begin();
+    const [one, two] = share(world);
     one!.drop();
     two!.drop();
     const again = restart(world);
@@ -59,12 +65,7 @@ describe("a share that a member leaves", () => {
 
   test("the same where its session ends", () => {
     const world = begin();
-    const [one, two] = ["one", "two"].map((clientId) => world.connect(kept(clientId, { receiveMaximum: 1 })));
-    one!.subscribe("$share/g/t", { qos: 1 });
-    const publisher = world.connect();
-    for (let at = 0; at < 4; at++) publisher.publish("t", `${at}`, { qos: 1 });
-    two!.subscribe("$share/g/t", { qos: 1 });
-    fill(world);
+    const [one, two] = share(world);
     one!.disconnect(0, { sessionExpiryInterval: 0 });
     two!.drop();
     expect(texts(restart(world), "two")).toEqual(["0", "1", "2", "3"]);

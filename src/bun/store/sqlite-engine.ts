@@ -34,7 +34,7 @@ export interface SqliteEngineOptions {
   readonly walPagesMax?: number;
 }
 
-export const PAGE_BYTES = 8192;
+const PAGE_BYTES = 8192;
 /** Writing back holds up the next transaction: often and little of it, so that no acknowledgement waits for long. */
 const WAL_BYTES_MAX = 4 * 1024 * 1024;
 /** What is left of a WAL that has grown beyond it, once it is written back. */

@@ -3,7 +3,7 @@
  */
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 
-export const QUEUE_COLUMNS = "sequence, state, weight, message, options, place, checksum, body";
+const QUEUE_COLUMNS = "sequence, state, weight, message, options, place, checksum, body";
 
 /** What is known of queues without their messages. The bare column `state` is of the row that max() found. */
 const QUEUES = `SELECT session, count(*), count(iif(state & 3 = 0, 1, NULL)), total(iif(state & 3 = 0, weight, 0)),

@@ -32,7 +32,7 @@ export function endConnection(state: BrokerState, connection: Connection, keepWi
 }
 
 /** Forgets a running exchange; a verdict that comes later is ignored. */
-export function endExchange(state: BrokerState, connection: Connection): void {
+function endExchange(state: BrokerState, connection: Connection): void {
   const { exchange } = connection;
   if (exchange === null) return;
   state.awaitingVerdict.delete(exchange.requestId);

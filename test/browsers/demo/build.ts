@@ -9,6 +9,7 @@ import { gzipSync } from "node:zlib";
 import { bundleScript } from "../page-bundle.ts";
 
 const PAGE = join(import.meta.dir, "page");
+const GROUND = join(import.meta.dir, "../page/ground.css");
 
 export interface Demo {
   readonly html: string;
@@ -32,8 +33,9 @@ export async function buildDemo(): Promise<Demo> {
   ]);
   const script = inline(`globalThis.brokerWorkerScript=${JSON.stringify(worker)};\n${page}`);
   // With functions, since "$" in a replacement would mean something.
+  const css = [GROUND, join(PAGE, "demo.css")].map((path) => readFileSync(path, "utf8")).join("\n");
   const html = readFileSync(join(PAGE, "demo.html"), "utf8")
-    .replace("<style></style>", () => `<style>\n${readFileSync(join(PAGE, "demo.css"), "utf8")}</style>`)
+    .replace("<style></style>", () => `<style>\n${css}</style>`)
     .replace("<script></script>", () => `<script>${script}</script>`);
   return { html, worker };
 }
