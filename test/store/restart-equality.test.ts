@@ -202,7 +202,8 @@ class Universe {
         const text = toText(packet.payload);
         const open = { text: `${packet.topicName} ${text}`, packetId, qos, received: false };
         if (qos > 0) side.open.push(open);
-        if (side.before.delete(`${packetId} ${open.text}`)) lists[1]!.push(`again as ${packetId}`);
+        // Under its own identifier; which one it was first sent with differs between the worlds after a restart.
+        if (side.before.delete(`${packetId} ${open.text}`)) lists[1]!.push("again, as before");
         lists[qos === 0 ? 0 : 1]!.push(publishLine(packet));
       } else if (packet.type === "pubrel") {
         const known = side.open.find((open) => open.packetId === packet.packetId);
