@@ -43,7 +43,8 @@ function propertyList(type: number): Properties {
   if (end > bodyEnd) refuse(0x81);
   while (at < end) {
     const id = varint();
-    const { name, kind } = PROPERTY_ROWS.find((row) => row.id === id && (row.packets >> type) & 1) ?? refuse(0x81);
+    const [name, kind, packets] = PROPERTY_ROWS[id] ?? [];
+    if (!((+packets! >> type) & 1)) refuse(0x81);
     const [how = "", bounded] = kind;
     const value = VALUES[how]?.() ?? integer(+how);
     if (how === "1" ? (value as number) > 1 : bounded && !value) refuse(name === "topicAlias" ? 0x94 : 0x82, name);

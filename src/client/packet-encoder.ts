@@ -39,7 +39,7 @@ interface Level {
 
 /** The property list of MQTT 5.0, its length included; nothing before. */
 export function propertyList({ level }: Level, properties?: Properties): number[] {
-  const list = (properties ? PROPERTY_ROWS : []).flatMap(({ id, name, kind }) => {
+  const list = (properties ? PROPERTY_ROWS : []).flatMap(([name, kind], id) => {
     const encode = (value: number | Payload): number[] =>
       typeof value !== "number" ? field(value) : kind === "v+" ? variableByteInteger(value) : integer(+kind[0]!, value);
     // Some hold a list of values, and a pair is one of strings.

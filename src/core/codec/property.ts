@@ -43,11 +43,12 @@ const KINDS: Readonly<Record<PropertyKind, readonly [PropertyType, number, numbe
 };
 
 /** The table, in ascending order of id. */
-export const PROPERTIES: readonly PropertyDefinition[] = PROPERTY_ROWS.map(({ id, name, kind, packets }) => {
+export const PROPERTIES: readonly PropertyDefinition[] = PROPERTY_ROWS.flatMap(([name, kind, packets], id) => {
+  if (!name) return [];
   const [type, min, max] = KINDS[kind];
   // A Subscription Identifier repeats in PUBLISH only; `readPropertyId` knows that.
   const repeatable = name === "userProperties" || name === "subscriptionIdentifiers";
-  return { id, name, type, packets, repeatable, min, max };
+  return { id, name, type, packets: +packets, repeatable, min, max };
 });
 
 const BY_ID: readonly (PropertyDefinition | undefined)[] = (() => {
