@@ -84,7 +84,7 @@ export function topicMatches(topicFilter: string, topicName: string): boolean {
   const filter = topicFilter.split("/");
   const name = topicName.split("/");
   // [MQTT-4.7.2-1]
-  if (/^[+#]/.test(topicFilter) && topicName.startsWith("$")) return false;
+  if (/^[+#]/.test(topicFilter) && topicName[0] === "$") return false;
   const hasRest = filter.at(-1) === "#";
   return (
     (hasRest || filter.length === name.length) &&
