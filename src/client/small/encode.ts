@@ -12,7 +12,7 @@ export const toBytes = (payload: Payload = ""): Uint8Array =>
 
 /** An integer of `size` bytes; what is left over would not fit. */
 export const integer = (size: number, value: number): number[] =>
-  size ? [...integer(size - 1, (value - (value % 256)) / 256), value % 256] : value ? refuse(0x83) : [];
+  size ? [...integer(size - 1, Math.floor(value / 256)), value % 256] : value ? refuse(0x83) : [];
 
 const variableByteInteger = (value: number): number[] =>
   value > 127 ? [value | 128, ...variableByteInteger(value >> 7)] : [value];
