@@ -16,7 +16,21 @@ import type { OpenClient, SmallClient, SmallOptions } from "./small/small-option
 import type { Transport } from "./transport.ts";
 import { webSocket } from "./websocket.ts";
 
+export type { ClientState, Payload } from "./client-options.ts";
 export { MqttError } from "./mqtt-error.ts";
+export type { NumberedProperties } from "./small/numbered-properties.ts";
+export type {
+  SmallAnswer,
+  SmallClient,
+  SmallMessage,
+  SmallOptions,
+  SmallPublishOptions,
+  SmallSubscribeOptions,
+  SmallSubscription,
+  SmallWait,
+  SmallWill,
+} from "./small/small-options.ts";
+export type { Transport, Wire, WireEvents } from "./transport.ts";
 
 /** Resolves when the server has accepted; rejects with its reason code, or whatever else went wrong the first time. */
 export function connect(target: string | URL | Transport, options: SmallOptions = {}): Promise<SmallClient> {
@@ -68,9 +82,8 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
     );
     const [ask, settle, resume, everything] = createOutgoing(client, send, readers, deadlineMs, queueMax);
     const [receive, forget, claim, identify] = createIncoming(client, send, readers, announced[33]!);
-    client.publish = (topic, payload, publishOptions = {}) => {
-      const { qos = 0, retain, properties } = publishOptions;
-      return ask(
+    client.publish = (topic, payload, { qos = 0, retain, properties, ...wait } = {}) =>
+      ask(
         "publish",
         0x30 | (qos << 1) | (retain ? 1 : 0),
         (packetId) => {
@@ -79,10 +92,9 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
           if (/[+#]|^$/.test(topic)) refuse(0x90);
           return [...field(topic), ...packetId, ...propertyList(properties)];
         },
-        publishOptions,
+        wait,
         toBytes(payload),
       );
-    };
     client.subscribe = createSubscribe(client, ask, readers, claim, identify);
     const leave = (code: number, cause?: unknown): void =>
       lose(new MqttError(code, "disconnect", "", cause), [0, ...propertyList({ 17: expiry ?? 0 })]);

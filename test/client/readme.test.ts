@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createBroker, type RunningBroker } from "rqtt";
 import * as client from "rqtt/client";
 import { inProcess } from "rqtt/client/in-process";
-import { connect as connectSmall } from "rqtt/client/small";
+import * as small from "rqtt/client/small";
 import { tcp } from "rqtt/client/tcp";
 import { ROOT } from "../support/repository.ts";
 
@@ -13,7 +13,7 @@ const MODULES: Readonly<Record<string, object>> = {
   rqtt: { createBroker },
   "rqtt/client": client,
   "rqtt/client/in-process": { inProcess },
-  "rqtt/client/small": { connect: connectSmall },
+  "rqtt/client/small": small,
   "rqtt/client/tcp": { tcp },
 };
 

@@ -27,7 +27,7 @@ export function createConnection(
   ended: (error: MqttError) => void,
 ) {
   let wire: Wire;
-  let hangUp: (() => void) | undefined;
+  let hangUp: () => void;
   /** Ends an attempt, begins the next, or pings: one at a time. */
   let timer: ReturnType<typeof setTimeout> | undefined;
   /** Before the next attempt; 0 as long as there was no connection, and when there is to be no other. */
@@ -47,7 +47,7 @@ export function createConnection(
     if (client.state === "closed") return;
     if (goodbye) send(encodePacket(0xe0, goodbye));
     clearTimeout(timer);
-    hangUp?.();
+    hangUp();
     if (error.retriable && waitMs) {
       timer = setTimeout(open, (waitMs * (1 + Math.random())) / 2);
       waitMs = Math.min(retryMsMax, waitMs * 2);

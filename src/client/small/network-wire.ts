@@ -37,6 +37,7 @@ export function openWire(
     closed: live(lost),
   });
   const hangUp = (): void => {
+    if (!isOpen) return;
     isOpen = false;
     wire.close();
   };
