@@ -37,6 +37,7 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
   return new Promise((resolve, reject) => {
     const { deadlineMs = 30_000, keepAlive = 60, queueMax = 1_000, expiry, signal, username, password, will } = options;
     const readers = new Set<Reader>();
+    // What the server is told of this client, which holds it to that.
     const announced = {
       17: expiry ?? 300,
       33: options.receiveMaximum ?? 64,
@@ -44,6 +45,7 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
       ...options.properties,
     };
     const optional = (value?: Payload): number[] => (value ? field(value) : []);
+    // MQTT 5.0 section 3.1.
     const hello = (isFresh: boolean, clientId: string): Uint8Array =>
       encodePacket(0x10, [
         ...field("MQTT"),

@@ -236,6 +236,47 @@ test("without Subscription Identifiers, messages find their readers by topic", a
   client.close();
 });
 
+test("what was said is said again even after its caller has given up", async () => {
+  const { client, script, server } = await pair();
+  const one = client.publish("a", "1", { qos: 1 });
+  const two = client.publish("a", "2", { qos: 1, deadlineMs: 10 });
+  two.catch(() => {});
+  const ids = [await server.packet("publish"), await server.packet("publish")].map(({ packetId }) => packetId!);
+  server.cut();
+  const again = await script.connection();
+  await again.accept({ receiveMaximum: 1 }, true);
+  expect(await again.packet("publish")).toMatchObject({ packetId: ids[0], dup: true });
+  expect(await rejection(two)).toMatchObject({ code: -2 });
+  again.say(puback(ids[0]));
+  await one;
+  expect(await again.packet("publish")).toMatchObject({ packetId: ids[1], dup: true });
+  again.say(puback(ids[1]));
+  client.close();
+});
+
+test("a session that was taken up: what is for a subscription that was left is not kept", async () => {
+  const { client, script, server } = await pair({ cleanStart: false, clientId: "old" }, {}, true);
+  const { subscription, properties } = await subscribed({ client, server }, "s", { qos: 1 });
+  const leaving = subscription.unsubscribe();
+  deliver(server, 1, "s", properties);
+  const { packetId } = await server.packet("unsubscribe");
+  expect(await server.packet("puback")).toMatchObject({ packetId: 1 });
+  server.say({ type: "unsuback", packetId, reasonCodes: [0], properties: {} });
+  await leaving;
+  // What nobody has subscribed to comes again with the next connection, and is there once.
+  deliver(server, 2, "t");
+  server.cut();
+  const again = await script.connection();
+  await again.accept({}, true);
+  deliver(again, 2, "t");
+  deliver(again, 0, "t");
+  const late = await subscribed({ client, server: again }, "t", { qos: 1 });
+  deliver(again, 0, "t");
+  expect((await take(late.subscription, 2)).map((message) => message.text())).toEqual(["2", "0"]);
+  expect(await again.packet("puback")).toMatchObject({ packetId: 2 });
+  client.close();
+});
+
 test("messages of an older session wait for their subscription, those of a newer one for nobody", async () => {
   const { client, script, server } = await pair({ cleanStart: false, clientId: "old" }, {}, true);
   deliver(server, 1, "old/1", { subscriptionIdentifiers: [1] });

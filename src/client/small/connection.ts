@@ -13,7 +13,10 @@ import { openWire } from "./network-wire.ts";
 import type { NumberedProperties } from "./numbered-properties.ts";
 import type { OpenClient, SmallOptions } from "./small-options.ts";
 
-/** `deliver` gets the packets that are for the other parts; `online` and `ended` tell them. */
+/**
+ * `hello` writes CONNECT; `deliver` gets the packets that are for the other parts, `online` and `ended` tell them.
+ * Answers with what sends while there is a connection, what ends it, and what begins the first.
+ */
 export function createConnection(
   client: OpenClient,
   transport: Transport,
@@ -57,6 +60,7 @@ export function createConnection(
       ended(error);
     }
   };
+  /** Whether a PINGREQ waits for its answer. */
   let pinged = false;
   const accept = (flags: number, properties: NumberedProperties): void => {
     if (flags > +!isFresh) refuse(0x82);

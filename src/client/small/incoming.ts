@@ -11,6 +11,7 @@ import { encodePacket, integer } from "./encode.ts";
 import type { Reader } from "./reader.ts";
 import type { OpenClient } from "./small-options.ts";
 
+/** Answers with what takes a PUBLISH, what begins a connection, what follows a subscription, and a new Subscription Identifier. */
 export function createIncoming(
   client: OpenClient,
   send: (bytes: Uint8Array) => void,
@@ -19,6 +20,7 @@ export function createIncoming(
 ) {
   /** By arrival: a message's Packet Identifier, and who has not acknowledged it. Counts against our Receive Maximum. */
   let order: [packetId: number, open: Set<unknown>][] = [];
+  /** Routes once more what nobody has taken. */
   let unclaimed: (() => void)[] = [];
   /** Whether the session was there before this client. */
   let isOlder = true;
@@ -44,7 +46,7 @@ export function createIncoming(
     }
     const route = (): void => {
       open.delete(route);
-      const known = properties[11]?.some((known) => known > firstIdentifier && known <= lastIdentifier);
+      const known = properties[11]?.some((of) => of > firstIdentifier && of <= lastIdentifier);
       const takers = [...readers].filter(({ id, filter }) =>
         known ? properties[11]!.includes(id) : topicMatches(filter.replace(/^\$share\/.*?\//, ""), topic),
       );

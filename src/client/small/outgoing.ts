@@ -31,6 +31,7 @@ export type Ask = (
   payload?: Uint8Array,
 ) => Promise<SmallAnswer>;
 
+/** Answers with what asks, what takes an answer, what begins a connection, and everything that ends with the client. */
 export function createOutgoing(
   client: OpenClient,
   send: (bytes: Uint8Array) => void,
