@@ -13,7 +13,7 @@ import type { NumberedProperties } from "../../src/client/small/numbered-propert
 import type { Packet } from "../../src/core/codec/packet.ts";
 import { PACKET_NAMES } from "../../src/core/codec/packet-type.ts";
 import { PeerError } from "../../src/core/codec/peer-error.ts";
-import { PROPERTY_ROWS, type Properties } from "../../src/core/codec/property-table.ts";
+import type { Properties } from "../../src/core/codec/property.ts";
 import { ANY_PACKET_BYTES, decodeBytes, decodeOutcome, encodeBytes } from "../codec/one-packet.ts";
 import { PACKET_ARBITRARIES } from "../codec/packet-arbitrary.ts";
 import { fuzzPacket } from "../fuzz/packet-fuzzer.ts";
@@ -36,17 +36,41 @@ function decodeBySmall(bytes: Uint8Array): Incoming {
   return packets[0]!;
 }
 
+/** MQTT 5.0 section 2.2.2.2. */
+const NAMES: Readonly<Record<string, keyof Properties>> = {
+  1: "payloadFormatIndicator",
+  2: "messageExpiryInterval",
+  3: "contentType",
+  8: "responseTopic",
+  9: "correlationData",
+  11: "subscriptionIdentifiers",
+  17: "sessionExpiryInterval",
+  18: "assignedClientIdentifier",
+  19: "serverKeepAlive",
+  21: "authenticationMethod",
+  22: "authenticationData",
+  23: "requestProblemInformation",
+  24: "willDelayInterval",
+  25: "requestResponseInformation",
+  26: "responseInformation",
+  28: "serverReference",
+  31: "reasonString",
+  33: "receiveMaximum",
+  34: "topicAliasMaximum",
+  35: "topicAlias",
+  36: "maximumQos",
+  37: "retainAvailable",
+  38: "userProperties",
+  39: "maximumPacketSize",
+  40: "wildcardSubscriptionAvailable",
+  41: "subscriptionIdentifiersAvailable",
+  42: "sharedSubscriptionAvailable",
+};
+
 const named = (properties: NumberedProperties): Properties =>
-  Object.fromEntries(
-    PROPERTY_ROWS.filter(({ id }) => id in properties).map(({ id, name }) => [
-      name,
-      properties[id as keyof NumberedProperties],
-    ]),
-  );
+  Object.fromEntries(Object.entries(properties).map(([id, value]) => [NAMES[id], value]));
 const numbered = (properties: Properties): NumberedProperties =>
-  Object.fromEntries(
-    PROPERTY_ROWS.filter(({ name }) => properties[name] !== undefined).map(({ id, name }) => [id, properties[name]]),
-  );
+  Object.fromEntries(Object.entries(NAMES).map(([id, name]) => [id, properties[name]]));
 
 /** What the broker's codec knows of a packet, as the small client has it. */
 function incomingOf(packet: Packet): unknown[] {

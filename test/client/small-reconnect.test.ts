@@ -202,6 +202,21 @@ test("acknowledgements leave in the order of arrival, whatever the order of the 
   client.close();
 });
 
+test("by hand, nothing is acknowledged by asking for the next, and the order stays", async () => {
+  const { client, server } = await pair();
+  const { subscription } = await subscribed({ client, server }, "s", { qos: 1, ack: "manual" });
+  for (const id of [1, 2]) deliver(server, id);
+  const [first, second] = await take(subscription, 2);
+  const third = subscription.next();
+  second!.ack();
+  expect(server.waiting).toEqual([]);
+  first!.ack();
+  for (const packetId of [1, 2]) expect(await server.packet("puback")).toMatchObject({ packetId });
+  deliver(server, 3);
+  expect((await third).value!.text()).toBe("3");
+  client.close();
+});
+
 test("a message is acknowledged when the loop asks for the next, and unread ones when the loop is left", async () => {
   const { client, server } = await pair();
   const { subscription, properties } = await subscribed({ client, server }, "s", { qos: 1 });
