@@ -134,6 +134,23 @@ test("a lost session: what is in flight is sent as new, subscriptions are made a
   client.close();
 });
 
+test("a server that takes its time to grant a subscription again does not end it", async () => {
+  const { client, script, server } = await pair({ deadlineMs: 10 });
+  const { subscription } = await subscribed({ client, server }, "s");
+  server.cut();
+  const again = await script.connection();
+  await again.accept();
+  const { packetId } = await again.packet("subscribe");
+  for (let i = 0; i < 2; i++) {
+    expect(await rejection(client.publish("a", "x", { qos: 1 }))).toMatchObject({ code: -2 });
+    await again.packet("publish");
+  }
+  again.say({ type: "suback", packetId, reasonCodes: [0], properties: {} });
+  deliver(again, 0);
+  expect((await take(subscription, 1))[0]!.topic).toBe("s");
+  client.close();
+});
+
 test("a resumed session: what was not acknowledged comes again, once, and is acknowledged on the new connection", async () => {
   const { client, script, server } = await pair();
   const { subscription } = await subscribed({ client, server }, "s", { qos: 1 });
