@@ -228,7 +228,9 @@ describe("silence", () => {
     });
     expect(await server.packet("disconnect")).toMatchObject({ reasonCode: 0x8d });
     expect(await gone).toEqual(["offline", 0x8d, true]);
-    await (await script.connection()).accept({}, true);
+    const again = await script.connection();
+    await again.accept({ serverKeepAlive: 1 }, true);
+    await again.packet("pingreq");
     client.close();
   });
 
@@ -278,6 +280,17 @@ test.each([
   server.say({ type: "disconnect", reasonCode: code, properties: { reasonString: "why" } });
   expect(await changed).toEqual([state, code || -4, "why"]);
   expect(server.waiting).toEqual([]);
+  client.close();
+});
+
+test("what follows a DISCONNECT in the same piece is not heard", async () => {
+  const { client, server } = await online({ retryMs: 20_000 });
+  const states: unknown[] = [];
+  client.onstate = (state) => states.push(state);
+  server.bytes([0xe0, 1, 0x8b, 0x40, 2, 0, 9, 0x00, 0]);
+  await server.end();
+  await Promise.resolve();
+  expect(states).toEqual(["offline"]);
   client.close();
 });
 
