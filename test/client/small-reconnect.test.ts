@@ -451,7 +451,11 @@ test("states in order, the CONNECT of each attempt, and the name that the server
 });
 
 test("a session with an expiry of its own is kept by close()", async () => {
-  const { client, server } = await pair({ expiry: 60 });
+  const script = new ScriptedServer();
+  const connecting = connect(script.transport, { expiry: 60 });
+  const server = await script.connection();
+  expect((await server.accept()).properties).toMatchObject({ sessionExpiryInterval: 60 });
+  const client = await connecting;
   const { subscription } = await subscribed({ client, server }, "s");
   client.close();
   expect(await server.packet("disconnect")).toMatchObject({ properties: { sessionExpiryInterval: 60 } });
