@@ -312,7 +312,7 @@ test("a session that was taken up: what is for a subscription that was left is n
 test("messages of an older session wait for their subscription, those of a newer one for nobody", async () => {
   const { client, script, server } = await pair({ cleanStart: false, clientId: "old" }, {}, true);
   deliver(server, 1, "old/1", { subscriptionIdentifiers: [1] });
-  deliver(server, 2, "old/2");
+  deliver(server, 2, "old/2", { subscriptionIdentifiers: [268_435_455] });
   deliver(server, 3, "other/3");
   const { subscription } = await subscribed({ client, server }, "old/+", { qos: 1 });
   expect((await take(subscription, 2)).map((message) => message.text())).toEqual(["1", "2"]);
