@@ -4,12 +4,14 @@
  *
  * When it expires is what the server says (User Property `auth-expires`, seconds since 1970), otherwise the token's `exp`.
  */
-import { AUTH } from "../core/codec/packet-type.ts";
+import type { PacketType } from "../core/codec/packet-type.ts";
 import type { Properties } from "../core/codec/property-table.ts";
-import { type Engine, send } from "./engine.ts";
-import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
+import type { ClientOptions, StateListener } from "./client-options.ts";
+import type { Engine } from "./engine.ts";
+import { LOST, mqttError, refuse } from "./mqtt-error.ts";
 import { type Operation, operation } from "./operation.ts";
-import { encodePacket, propertyList, toBytes } from "./packet-encoder.ts";
+import { encodePacket, toBytes } from "./packet-encoder.ts";
+import { propertyList } from "./property-list.ts";
 
 /** Seconds since 1970; undefined where it is no JWT or does not say. */
 function expiryOf(token: string): number | undefined {
@@ -20,72 +22,63 @@ function expiryOf(token: string): number | undefined {
   }
 }
 
-/** Answers what sends a fresh token now and resolves when the server has taken it. */
-export function authentication(engine: Engine): () => Promise<void> {
-  const method = engine.level === 5 ? (engine.options().authMethod ?? "OAUTH2-JWT") : "";
+export function createAuthentication(engine: Engine, options: ClientOptions): StateListener {
+  const AUTH: typeof PacketType.AUTH = 15;
+  const REAUTHENTICATE = 0x19;
+  const { token: fetchToken, authMethod = "OAUTH2-JWT", username = "" } = options;
+  const method = fetchToken && engine.level === 5 ? authMethod : "";
   let token = "";
   let renewal: Operation<void> | undefined;
-  /** How long the last credential whose expiry was known lasted, for those that do not tell. */
-  let lifetimeMs = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  const fetchToken = async (): Promise<Properties> => {
-    try {
-      token = await engine.options().token!();
-    } catch (error) {
-      throw mqttError(error, LOST, "auth");
-    }
+  const fetch = async (): Promise<Properties> => {
+    token = await fetchToken!();
     return { authenticationMethod: method, authenticationData: toBytes(token) };
   };
-
   const exchange = async (answered: Operation<void>): Promise<void> => {
-    if (!method || !engine.options().token) throw new MqttError(0x8c, "auth");
-    const fields = [0x19, ...propertyList(engine, await fetchToken())];
-    if (engine.state !== "online") throw new MqttError(LOST, "auth");
+    if (!method) refuse(0x8c);
+    const fields = [REAUTHENTICATE, ...propertyList(engine.level, await fetch())];
+    if (engine.state !== "online") refuse(LOST);
     // A token that came too late is not sent: nobody waits for the answer.
-    if (!answered.done) send(engine, encodePacket(AUTH << 4, fields));
+    if (!answered.done) engine.send(encodePacket(AUTH << 4, fields));
   };
-  /** One at a time: the server takes no more. */
-  const renew = (): Promise<void> => {
+  engine.renew = () => {
+    // One at a time: the server takes no more.
     if (renewal?.done !== false) {
-      renewal = operation(engine, "auth");
-      exchange(renewal).catch(renewal.reject);
+      const mine: Operation<void> = operation(engine, "auth", {});
+      renewal = mine;
+      exchange(mine).catch((error) => mine.settle(mqttError(error, LOST, "auth")));
     }
     return renewal.promise;
   };
 
   const schedule = ({ userProperties }: Properties): void => {
-    clearTimeout(timer);
     const said = userProperties?.find(([name]) => name === "auth-expires")?.[1];
-    const expires = Number(said ?? expiryOf(token));
-    if (expires) lifetimeMs = expires * 1_000 - Date.now();
-    let leftMs = lifetimeMs;
+    const expiresMs = Number(said ?? expiryOf(token)) * 1_000;
     // What could not be renewed is tried again in what is left of the time; then the server has its say.
     const plan = (): void => {
-      if (leftMs <= 0 || engine.state !== "online") return;
+      clearTimeout(timer);
+      const leftMs = expiresMs - Date.now();
       // A timer takes no more than 31 bits.
-      const wait = Math.min(Math.max(1_000, leftMs * 0.75), 2 ** 31 - 1);
-      leftMs -= wait;
-      timer = setTimeout(() => renew().catch(plan), wait);
+      const waitMs = Math.min(leftMs * 0.75, 2e9);
+      if (leftMs > 0 && engine.state === "online") timer = setTimeout(() => engine.renew().catch(plan), waitMs);
     };
     plan();
   };
-
   engine.handlers[AUTH] = ({ reasonCode, properties }) => {
     if (reasonCode || renewal?.done !== false) refuse(0x82);
-    renewal.resolve();
+    renewal.settle();
     schedule(properties);
   };
-  if (engine.options().token) {
+  if (fetchToken) {
     engine.introduce = async () => {
-      const properties = await fetchToken();
-      return method ? { properties } : { password: token, username: engine.options().username ?? "" };
+      const properties = await fetch();
+      return method ? { properties: { ...options.properties, ...properties } } : { password: token, username };
     };
   }
-  engine.parts.push((state, error) => {
+  return (state, error) => {
     clearTimeout(timer);
-    if (error) renewal?.reject(error);
-    if (state === "online" && method && engine.options().token) schedule(engine.properties);
-  });
-  return renew;
+    if (error) renewal?.settle(error);
+    if (state === "online" && method) schedule(engine.properties);
+  };
 }

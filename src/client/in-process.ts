@@ -10,7 +10,7 @@ interface InProcessConnection {
 }
 
 export function inProcess(broker: { connect(): InProcessConnection }): Transport {
-  return ({ opened, received, closed }) => {
+  return (opened, received, closed) => {
     const connection = broker.connect();
     connection.onreceive = received;
     connection.onclose = (reasonCode) => closed(`the broker closed: 0x${reasonCode.toString(16)}`);

@@ -4,138 +4,108 @@
  *
  * An acknowledgement belongs to the connection its message came on: on the next one the server sends the message again.
  */
-import type { QoS } from "../core/codec/packet.ts";
-import { PUBLISH } from "../core/codec/packet-type.ts";
+import type { PacketType } from "../core/codec/packet-type.ts";
 import { topicMatches } from "../core/codec/topic.ts";
+import type { ClientOptions, StateListener } from "./client-options.ts";
 import type { Engine } from "./engine.ts";
 import type { Incoming } from "./incoming.ts";
 import { refuse } from "./mqtt-error.ts";
-import { acknowledgement, textOf } from "./packet-encoder.ts";
-import type { Message, Reader } from "./subscription.ts";
-
-/** A message between its arrival and its acknowledgement. */
-export interface Received {
-  readonly packetId: number;
-  readonly qos: number;
-  /** Readers that have not acknowledged it yet. */
-  readers: number;
-  reasonCode: number;
-}
-
-export interface Inbound {
-  readonly readers: Set<Reader>;
-  /** A new Subscription Identifier. */
-  identify(): number;
-  /** Somebody has subscribed: messages of a session older than this client may be for them. */
-  claim(): void;
-  /** A QoS 2 message is through; answers whether it was known. */
-  release(packetId: number): boolean;
-}
+import { acknowledgement } from "./packet-encoder.ts";
+import type { Message } from "./subscription.ts";
 
 /** A PUBLISH as its reader has it; `acknowledge` is called once at most. */
-function messageOf(
-  { topic, qos, flags, payload, properties }: Incoming,
-  acknowledge: (reasonCode: number) => void,
-): Message {
-  let isAcknowledged = false;
-  const text = (): string => textOf(payload);
+function messageOf(packet: Incoming, acknowledge: ((reasonCode: number) => void) | undefined): Message {
+  const text = (): string => new TextDecoder().decode(packet.bytes);
   return {
-    topic,
-    bytes: payload,
-    qos: qos as QoS,
-    retain: flags % 2 > 0,
-    dup: flags > 7,
-    properties,
+    ...packet,
     text,
     json: () => JSON.parse(text()),
     ack(reasonCode = 0) {
-      if (!isAcknowledged) acknowledge(reasonCode);
-      isAcknowledged = true;
+      acknowledge?.(reasonCode);
+      acknowledge = undefined;
     },
   };
 }
 
-export function createInbound(engine: Engine): Inbound {
-  const { receiveMaximum = 64, cleanStart = true } = engine.options();
-  const readers = new Set<Reader>();
+export function createInbound(engine: Engine, options: ClientOptions): StateListener {
+  const PUBLISH: typeof PacketType.PUBLISH = 3;
+  const PUBREL: typeof PacketType.PUBREL = 6;
+  const PUBCOMP: typeof PacketType.PUBCOMP = 7;
+  /** No reader is there yet. */
+  const UNCLAIMED = -1;
+  const { receiveMaximum = 64, topicAliasMaximum = 16, cleanStart = true } = options;
+  const { level, handlers, readers } = engine;
   /** QoS 2 messages by Packet Identifier, until PUBREL. */
-  const begun = new Map<number, Received>();
-  let unclaimed: [Incoming, Received][] = [];
-  let order: Received[] = [];
+  const begun = new Map<number, Incoming>();
+  const aliases = new Map<number | undefined, string>();
+  let order: Incoming[] = [];
   /** Counts against our Receive Maximum. */
   let unacknowledged = 0;
   // A session that is taken up again has identifiers of its own: these should not be among them.
-  const firstIdentifier = cleanStart ? 0 : Math.floor(Math.random() * 2e8);
-  let lastIdentifier = firstIdentifier;
+  const firstIdentifier = cleanStart ? 0 : (Math.random() * 2e8) | 0;
+  engine.lastIdentifier = firstIdentifier;
 
   /** Acknowledges from the oldest on [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
   const flush = (): void => {
-    while (order[0] && !order[0].readers) {
+    while (order[0]?.readers === 0) {
       const { packetId, qos, reasonCode } = order.shift()!;
       if (qos < 2 || reasonCode > 127) {
         unacknowledged--;
         begun.delete(packetId);
       }
-      engine.wire?.send(acknowledgement(engine, PUBLISH + qos, packetId, reasonCode));
+      // PUBACK or PUBREC.
+      engine.send(acknowledgement(level, (PUBLISH + qos) << 4, packetId, reasonCode));
     }
   };
-
-  const route = (packet: Incoming, received: Received): void => {
+  const route = (packet: Incoming): void => {
     const identifiers = packet.properties.subscriptionIdentifiers;
-    const known = identifiers?.some((id) => id > firstIdentifier && id <= lastIdentifier);
+    const known = identifiers?.some((id) => id > firstIdentifier && id <= engine.lastIdentifier);
     const takers = [...readers].filter(({ identifier, filter }) =>
       known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/.*?\//, ""), packet.topic),
     );
-    const isUnclaimed = packet.qos && !takers.length && !known && engine.sessionPresent && !cleanStart;
-    received.readers = isUnclaimed ? 1 : takers.length;
-    if (isUnclaimed) unclaimed.push([packet, received]);
+    packet.readers = takers.length || (engine.sessionPresent && !cleanStart && !known ? UNCLAIMED : 0);
     for (const taker of takers) {
       taker.give(
         messageOf(packet, (reasonCode) => {
-          received.readers--;
-          received.reasonCode ||= reasonCode;
+          packet.readers!--;
+          packet.reasonCode ||= reasonCode;
           flush();
         }),
       );
     }
     flush();
   };
-
-  engine.handlers[PUBLISH] = (incoming) => {
-    const packet = engine.resolve?.(incoming) ?? incoming;
-    const { qos, packetId, topic } = packet;
-    if (!topic) refuse(0x94);
-    if (qos > engine.qosMax) refuse(0x9b);
-    const again = begun.get(packetId);
-    const received = again ?? { packetId, qos, readers: 0, reasonCode: 0 };
-    if (qos) {
-      // MQTT 3.1.1 has no way to announce it.
-      if (unacknowledged++ >= receiveMaximum && engine.level === 5) refuse(0x93);
-      order.push(received);
-    }
-    if (qos === 2) begun.set(packetId, received);
-    if (again) flush();
-    else route(packet, received);
+  engine.claim = () => {
+    for (const packet of [...order]) if (packet.readers! < 0) route(packet);
   };
 
-  engine.parts.push((state) => {
+  handlers[PUBLISH] = (packet) => {
+    const { qos, packetId, properties } = packet;
+    const { topicAlias } = properties;
+    packet.topic ||= aliases.get(topicAlias)!;
+    if (!packet.topic || topicAlias! > topicAliasMaximum) refuse(0x94);
+    aliases.set(topicAlias, packet.topic);
+    const again = begun.get(packetId);
+    if (qos) {
+      // MQTT 3.1.1 has no way to announce it.
+      if (unacknowledged++ >= receiveMaximum && level === 5) refuse(0x93);
+      order.push(again ?? packet);
+    }
+    if (again) return flush();
+    if (qos === 2) begun.set(packetId, packet);
+    route(packet);
+  };
+  handlers[PUBREL] = ({ packetId }) => {
+    const known = begun.delete(packetId);
+    if (known && unacknowledged) unacknowledged--;
+    // 0x92: Packet Identifier not found.
+    engine.send(acknowledgement(level, PUBCOMP << 4, packetId, known ? 0 : 0x92));
+  };
+  return (state) => {
     // Nothing that came on a lost connection can be acknowledged any more.
     order = [];
-    unclaimed = [];
+    aliases.clear();
     unacknowledged = 0;
     if (state === "online" && !engine.sessionPresent) begun.clear();
-  });
-
-  return {
-    readers,
-    identify: () => ++lastIdentifier,
-    claim() {
-      for (const [packet, received] of unclaimed.splice(0)) route(packet, received);
-    },
-    release(packetId) {
-      const known = begun.delete(packetId);
-      if (known && unacknowledged) unacknowledged--;
-      return known;
-    },
   };
 }

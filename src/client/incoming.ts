@@ -1,17 +1,23 @@
 /** What the client knows of a packet of the server. */
+import type { QoS } from "../core/codec/packet.ts";
 import type { Properties } from "../core/codec/property-table.ts";
 
 /** A field that its kind of packet does not have is empty. */
 export interface Incoming {
+  /** Packet type. */
   readonly type: number;
-  /** The low four bits of the first byte. */
-  readonly flags: number;
-  readonly qos: number;
-  readonly topic: string;
+  readonly qos: QoS;
+  /** In a PUBLISH with nothing but a Topic Alias, until it is looked up. */
+  topic: string;
   readonly packetId: number;
   readonly sessionPresent: boolean;
-  /** In SUBACK and UNSUBACK the only one: the client asks for one Topic Filter at a time. */
-  readonly reasonCode: number;
+  /** In SUBACK and UNSUBACK the only one: the client asks for one Topic Filter at a time. In PUBLISH what its readers say. */
+  reasonCode: number;
   readonly properties: Properties;
-  readonly payload: Uint8Array;
+  /** The Payload; in another packet what else was left. */
+  readonly bytes: Uint8Array;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  /** Of a PUBLISH: how many have not acknowledged it yet. */
+  readers?: number;
 }

@@ -14,9 +14,6 @@ export const CLOSED = -3;
 /** The connection, or with it the session, is lost. */
 export const LOST = -4;
 
-/** Unspecified, implementation, unavailable, busy, shutting down, keep alive, receive maximum, rate, quota, administrative, rate, connect time. */
-const RETRIABLE = [DEADLINE, LOST, 0x80, 0x83, 0x88, 0x89, 0x8b, 0x8d, 0x93, 0x96, 0x97, 0x98, 0x9f, 0xa0];
-
 export class MqttError extends Error {
   declare readonly code: number;
   /** The kind of packet it is about: `connect`, `publish`, `subscribe`, `unsubscribe`, `auth`, `disconnect`, or what the server sent wrongly. */
@@ -27,14 +24,18 @@ export class MqttError extends Error {
   declare readonly retriable: boolean;
 
   constructor(code: number, packet: string, reasonString = "", cause?: unknown) {
+    // DEADLINE and LOST; then from 0x80 on: unspecified, implementation, unavailable, busy, shutting down, keep alive,
+    // Receive Maximum, message rate, quota, administrative, connection rate, connect time.
+    const retriable = /-[24]|128|13[1679]|141|147|15[0129]|160/.test(`${code}`);
     super(`${packet} ${code} ${reasonString}`, { cause });
-    Object.assign(this, { name: "MqttError", code, packet, reasonString, retriable: RETRIABLE.includes(code) });
+    Object.assign(this, { name: "MqttError", code, packet, reasonString, retriable });
   }
 }
 
-/** Whatever was thrown, as an MqttError; `code` is for what is none yet. */
+/** Whatever was thrown, as an MqttError about `packet`; `code` is for what has none of its own. */
 export function mqttError(error: unknown, code: number, packet: string): MqttError {
-  return error instanceof MqttError ? error : new MqttError(code, packet, `${error}`, error);
+  if (!(error instanceof MqttError)) return new MqttError(code, packet, `${error}`, error);
+  return error.packet ? error : new MqttError(error.code, packet, error.reasonString, error);
 }
 
 /** Throws what a server is told that broke the protocol; the packet is filled in where it is known. */

@@ -3,43 +3,51 @@
  *
  * Nothing is heard of a connection that was closed here. What the server gets wrong ends the client, with a DISCONNECT.
  */
-import { CONNACK, DISCONNECT, PACKET_NAMES } from "../core/codec/packet-type.ts";
-import { type Engine, lose } from "./engine.ts";
+import type { PacketType } from "../core/codec/packet-type.ts";
+import type { Engine } from "./engine.ts";
 import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
 import { packetCutter } from "./packet-cutter.ts";
 import { decodePacket } from "./packet-decoder.ts";
+import type { Transport, Wire } from "./transport.ts";
 
 /** Opens one; `hello` is what is said first. */
-export function openConnection(engine: Engine, hello: Uint8Array): void {
+export function openConnection(
+  engine: Engine,
+  transport: Transport,
+  packetBytesMax: number,
+  hello: Uint8Array,
+  isCurrent: () => boolean,
+): Wire {
+  const CONNACK: typeof PacketType.CONNACK = 2;
+  const DISCONNECT: typeof PacketType.DISCONNECT = 14;
   let packet = "";
-  const cut = packetCutter(engine.options().packetBytesMax ?? 2 ** 20, (first, body) => {
+  const cut = packetCutter(packetBytesMax, (first, body) => {
     const type = first >> 4;
+    packet = `type ${type}`;
     const handle = engine.handlers[type];
-    packet = PACKET_NAMES[type]!;
     // Before CONNACK there is AUTH and goodbye, after it no other.
     if (!handle || (engine.state === "online" ? type === CONNACK : type > CONNACK && type < DISCONNECT)) {
       refuse(type ? 0x82 : 0x81);
     }
     handle(decodePacket(first, body, engine.level));
     packet = "";
-    return wire === engine.wire;
+    return isCurrent();
   });
-  const wire = engine.transport({
-    opened() {
-      if (wire === engine.wire) wire.send(hello);
+  return transport(
+    () => {
+      if (isCurrent()) engine.send(hello);
     },
-    received(bytes) {
+    (bytes) => {
       try {
-        if (wire === engine.wire) cut(bytes);
-      } catch (error) {
-        const { code, reasonString } = mqttError(error, 0x81, packet);
-        lose(engine, new MqttError(code, packet, reasonString, error), true, code);
+        if (isCurrent()) cut(bytes);
+      } catch (found) {
+        const error = mqttError(found, 0x81, packet);
+        engine.lose(error, true, error.code);
       }
     },
-    closed(reason) {
+    (reason) => {
       engine.gone?.();
-      if (wire === engine.wire) lose(engine, new MqttError(LOST, "connect", reason));
+      if (isCurrent()) engine.lose(new MqttError(LOST, "connect", reason));
     },
-  });
-  engine.wire = wire;
+  );
 }

@@ -3,32 +3,38 @@
  */
 import type { WaitOptions } from "./client-options.ts";
 import type { Engine } from "./engine.ts";
-import { ABORTED, DEADLINE, MqttError } from "./mqtt-error.ts";
+import { ABORTED, CLOSED, DEADLINE, MqttError } from "./mqtt-error.ts";
 
 export interface Operation<T> {
   readonly promise: Promise<T>;
   /** The kind of packet that it waits to be answered. */
   readonly packet: string;
   readonly done: boolean;
-  resolve(value: T): void;
-  reject(error: MqttError): void;
+  /** Resolves, or rejects with an Error; the first time only. */
+  settle(answer: T | Error): void;
 }
 
 /** `wait` says how long; otherwise it is as long as the client waits. */
-export function operation<T>(engine: Engine, packet: string, { signal, deadlineMs }: WaitOptions = {}): Operation<T> {
+export function operation<T>(engine: Engine, packet: string, { signal, deadlineMs }: WaitOptions): Operation<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const settling =
-    <V>(settle: (value: V) => void) =>
-    (value: V): void => {
+  const self = {
+    promise,
+    packet,
+    done: false,
+    settle(answer: T | Error): void {
       self.done = true;
+      engine.operations.delete(self);
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      settle(value);
-    };
-  const self = { promise, packet, done: false, resolve: settling(resolve), reject: settling<MqttError>(reject) };
-  const abort = (): void => self.reject(new MqttError(ABORTED, packet, "", signal!.reason));
-  const timer = setTimeout(() => self.reject(new MqttError(DEADLINE, packet)), deadlineMs ?? engine.deadlineMs);
+      (answer instanceof Error ? reject : resolve)(answer as T);
+    },
+  };
+  const fail = (code: number, cause?: unknown): void => self.settle(new MqttError(code, packet, "", cause));
+  const abort = (): void => fail(ABORTED, signal!.reason);
+  const timer = setTimeout(fail, deadlineMs ?? engine.deadlineMs, DEADLINE);
+  engine.operations.add(self);
+  signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
-  else signal?.addEventListener("abort", abort);
+  if (engine.state === "closed") fail(CLOSED);
   return self;
 }

@@ -4,12 +4,13 @@
  *
  * Invariant: `pending` holds, in the order they were first sent, the packets whose identifiers are in use.
  */
-import { PUBACK, SUBACK, SUBSCRIBE, UNSUBACK } from "../core/codec/packet-type.ts";
-import type { Published, WaitOptions } from "./client-options.ts";
-import { type Engine, send } from "./engine.ts";
+import type { PacketType } from "../core/codec/packet-type.ts";
+import type { ClientOptions, Published, StateListener, WaitOptions } from "./client-options.ts";
+import type { Engine } from "./engine.ts";
 import type { Incoming } from "./incoming.ts";
-import { CLOSED, MqttError, mqttError, refuse } from "./mqtt-error.ts";
+import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
 import { type Operation, operation } from "./operation.ts";
+import { acknowledgement } from "./packet-encoder.ts";
 
 export interface Outgoing extends Operation<Published> {
   /** 0 until it was sent. */
@@ -18,7 +19,8 @@ export interface Outgoing extends Operation<Published> {
   awaits: number;
   /** What it counts against the server's Receive Maximum: QoS 1 and 2 do. */
   readonly cost: number;
-  dup: boolean;
+  /** Said again on a connection that took up the session. */
+  dup?: boolean;
   encode(item: Outgoing): Uint8Array;
 }
 
@@ -31,16 +33,15 @@ export type Ask = (
   first?: boolean,
 ) => Promise<Published>;
 
-export interface Outbound {
-  readonly pending: Map<number, Outgoing>;
-  readonly ask: Ask;
-  /** The server's last answer to a packet of ours. */
-  settle(answer: Incoming): void;
-}
+const SUCCESS: Published = { reasonCode: 0, properties: {} };
 
-export const SUCCESS: Published = { reasonCode: 0, properties: {} };
-
-export function createOutbound(engine: Engine): Outbound {
+export function createOutbound(engine: Engine, { queueMax = 1_000 }: ClientOptions): StateListener {
+  const PUBACK: typeof PacketType.PUBACK = 4;
+  const PUBREC: typeof PacketType.PUBREC = 5;
+  const PUBCOMP: typeof PacketType.PUBCOMP = 7;
+  const SUBACK: typeof PacketType.SUBACK = 9;
+  const UNSUBACK: typeof PacketType.UNSUBACK = 11;
+  const { level, handlers } = engine;
   const pending = new Map<number, Outgoing>();
   let queue: Outgoing[] = [];
   let lastPacketId = 0;
@@ -49,10 +50,10 @@ export function createOutbound(engine: Engine): Outbound {
     pending.delete(item.packetId);
     quota += item.cost;
   };
-
   const pump = (): void => {
-    for (let item = queue[0]; engine.state === "online" && item && quota >= item.cost; item = queue[0]) {
-      queue.shift();
+    // No quota is enough for nobody.
+    while (engine.state === "online" && quota >= (queue[0]?.cost as number)) {
+      const item = queue.shift()!;
       // Given up before it was sent; afterwards the identifier is in use until the server has answered.
       if (item.done && !item.packetId) continue;
       if (item.awaits) {
@@ -64,59 +65,58 @@ export function createOutbound(engine: Engine): Outbound {
       }
       quota -= item.cost;
       try {
-        send(engine, item.encode(item));
-        if (!item.awaits) item.resolve(SUCCESS);
+        engine.send(item.encode(item));
+        if (!item.awaits) item.settle(SUCCESS);
       } catch (error) {
         free(item);
-        item.reject(mqttError(error, 0x83, item.packet));
+        item.settle(mqttError(error, 0x83, item.packet));
       }
     }
   };
-
-  const settle = ({ type, packetId, reasonCode, properties }: Incoming): void => {
+  const settle = ({ type, packetId, reasonCode: code, properties }: Incoming): void => {
     const item = pending.get(packetId);
     if (item?.awaits !== type) refuse(0x82);
     free(item);
-    if (reasonCode < 0x80) item.resolve({ reasonCode, properties });
-    else item.reject(new MqttError(reasonCode, item.packet, properties.reasonString));
+    const { reasonString } = properties;
+    item.settle(code < 0x80 ? { reasonCode: code, properties } : new MqttError(code, item.packet, reasonString));
     pump();
   };
-  engine.handlers[PUBACK] = engine.handlers[SUBACK] = engine.handlers[UNSUBACK] = settle;
-
-  engine.parts.push((state, error) => {
-    if (state === "online") {
-      // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
-      quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : 20);
-      for (const item of pending.values()) {
-        item.dup = engine.sessionPresent;
-        if (item.done && !(item.dup && item.cost)) pending.delete(item.packetId);
-      }
-      queue = [...pending.values(), ...queue.filter(({ packetId }) => !packetId)];
-      // When every part has heard of it.
-      queueMicrotask(pump);
-    } else if (state === "closed") {
-      for (const item of [...pending.values(), ...queue]) item.reject(error!);
+  handlers[PUBACK] = handlers[PUBCOMP] = handlers[SUBACK] = handlers[UNSUBACK] = settle;
+  handlers[PUBREC] = (answer) => {
+    const { packetId, reasonCode } = answer;
+    const item = pending.get(packetId);
+    if (item?.awaits === PUBREC) {
+      if (reasonCode > 0x7f) return settle(answer);
+      // From here on PUBREL (0x62) is what is said again.
+      item.awaits = PUBCOMP;
+      item.encode = () => acknowledgement(level, 0x62, packetId);
     }
-  });
-
-  const ask: Ask = (packet, awaits, wait, encode, first) => {
-    const item = Object.assign(operation<Published>(engine, packet, wait), {
-      packetId: 0,
-      awaits,
-      cost: awaits && awaits < SUBSCRIBE ? 1 : 0,
-      dup: false,
-      encode,
-    });
-    const { queueMax = 1_000 } = engine.options();
+    // 0x92: Packet Identifier not found.
+    engine.send(acknowledgement(level, 0x62, packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
+  };
+  engine.ask = (packet, awaits, wait, encode, first) => {
+    const cost = awaits && awaits < SUBACK ? 1 : 0;
+    const item = Object.assign(operation<Published>(engine, packet, wait), { packetId: 0, awaits, cost, encode });
     // What was given up keeps its place until somebody needs it.
     if (queue.length >= queueMax) queue = queue.filter(({ packetId, done }) => packetId || !done);
-    if (engine.state === "closed") item.reject(new MqttError(CLOSED, packet));
-    else if (queue.length >= queueMax) item.reject(new MqttError(0x97, packet));
-    else {
-      queue[first ? "unshift" : "push"](item);
-      pump();
-    }
+    if (queue.length >= queueMax) item.settle(new MqttError(0x97, packet));
+    else queue[first ? "unshift" : "push"](item);
+    pump();
     return item.promise;
   };
-  return { pending, ask, settle };
+  return (state) => {
+    const { sessionPresent: dup, properties } = engine;
+    for (const item of state === "online" ? pending.values() : []) {
+      item.dup = dup;
+      if (!dup && item.awaits === PUBCOMP) item.settle(SUCCESS);
+      // Once more could be once too often.
+      if (!dup && item.awaits === PUBREC) item.settle(new MqttError(LOST, "publish"));
+      if (item.done && !(dup && item.cost)) free(item);
+    }
+    // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
+    quota = properties.receiveMaximum ?? (level === 5 ? 65_535 : 20);
+    queue = [...pending.values(), ...queue.filter(({ packetId }) => !packetId)];
+    // When every part has heard of it.
+    queueMicrotask(pump);
+  };
 }

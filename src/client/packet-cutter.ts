@@ -21,11 +21,10 @@ export function packetCutter(packetBytesMax: number, take: (first: number, body:
   let held = new Uint8Array(64);
   let length = 0;
   return (chunk: Uint8Array): void => {
-    if (length + chunk.length > held.length) {
-      held = new Uint8Array(held.buffer.transfer((length + chunk.length) * 2));
-    }
+    const total = length + chunk.length;
+    if (total > held.length) held = new Uint8Array(held.buffer.transfer(total * 2));
     held.set(chunk, length);
-    length += chunk.length;
+    length = total;
     let start = 0;
     while (start < length) {
       let at = start + 1;

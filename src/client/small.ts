@@ -30,7 +30,7 @@ export type {
   SmallWait,
   SmallWill,
 } from "./small/small-options.ts";
-export type { Transport, Wire, WireEvents } from "./transport.ts";
+export type { Transport, Wire } from "./transport.ts";
 
 /** Resolves when the server has accepted; rejects with its reason code, or whatever else went wrong the first time. */
 export function connect(target: string | URL | Transport, options: SmallOptions = {}): Promise<SmallClient> {

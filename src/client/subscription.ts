@@ -28,8 +28,6 @@ export interface Subscription extends AsyncIterableIterator<Message, undefined> 
   readonly qos: number;
   /** QoS 0 messages that found no room. */
   readonly dropped: number;
-  /** The same as a stream; what it does not pull stays unacknowledged. */
-  readonly readable: ReadableStream<Message>;
   next(): Promise<IteratorResult<Message, undefined>>;
   /** Leaving a `for await` loop unsubscribes. */
   return(): Promise<IteratorResult<Message, undefined>>;
@@ -69,7 +67,7 @@ export function createReader(
       last = waiting.shift();
       if (last) {
         yield last;
-        if (options.ack !== "manual") last?.ack();
+        if (options.ack !== "manual") last.ack();
       } else if (ended === undefined) {
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -84,10 +82,8 @@ export function createReader(
   };
   const unsubscribe = async (): Promise<void> => {
     if (ended !== undefined) return;
-    const given = [last, ...waiting];
-    waiting = [];
     end();
-    for (const message of given) message?.ack();
+    for (const message of [last, ...waiting.splice(0)]) message?.ack();
     await leave();
   };
   const self = Object.assign(read(), {
@@ -102,19 +98,8 @@ export function createReader(
       await unsubscribe();
       return { done: true, value: undefined };
     },
-    readable: new ReadableStream<Message>(
-      {
-        async pull(controller) {
-          const { value } = await self.next();
-          if (value) controller.enqueue(value);
-          else controller.close();
-        },
-        cancel: unsubscribe,
-      },
-      { highWaterMark: 0 },
-    ),
     give(message: Message): void {
-      if (message.qos || waiting.filter(({ qos }) => !qos).length < (options.buffer ?? 256)) {
+      if (message.qos || waiting.length < (options.buffer ?? 256)) {
         waiting.push(message);
         wake?.();
       } else self.dropped++;

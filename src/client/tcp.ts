@@ -21,7 +21,7 @@ export function tcp(url: string | URL, tls: TlsOptions = {}): Transport {
   const { protocol, hostname, port } = new URL(url);
   const secure = protocol === "mqtts:";
   if (!secure && protocol !== "mqtt:") throw new TypeError(`${protocol} in a URL, expected mqtt: or mqtts:`);
-  return ({ opened, received, closed }) => {
+  return (opened, received, closed) => {
     let waiting: Uint8Array[] = [];
     let socket: Bun.Socket | undefined;
     let closing = false;

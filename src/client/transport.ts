@@ -7,12 +7,12 @@ export interface Wire {
   close(): void;
 }
 
-/** What a wire tells; `closed` once, and nothing after it. `received` gives bytes away. */
-export interface WireEvents {
-  opened(): void;
-  received(bytes: Uint8Array): void;
-  closed(reason: string): void;
-}
-
-/** Opens a connection, again for each attempt. Calls nothing of `events` before it has returned. */
-export type Transport = (events: WireEvents) => Wire;
+/**
+ * Opens a connection, again for each attempt, and calls nothing before it has returned. What is received is given away;
+ * `closed` is called once, and nothing after it.
+ */
+export type Transport = (
+  opened: () => void,
+  received: (bytes: Uint8Array) => void,
+  closed: (reason: string) => void,
+) => Wire;

@@ -80,6 +80,25 @@ test("a renewal that the server refuses ends in a connection with a fresh token"
   await client.close();
 });
 
+test("a right that is missing when the connection comes back is asked for again, each time with a fresh token", async () => {
+  const script = new ScriptedServer();
+  const source = tokens((count) => `token ${count}`);
+  const connecting = connect(script.transport, { token: source.token, retryMs: 1 });
+  const server = await script.connection();
+  await server.accept();
+  const client = await connecting;
+  server.cut();
+  for (const token of ["token 2", "token 3"]) {
+    const again = await script.connection();
+    expect((await again.packet("connect")).properties.authenticationData).toEqual(bytes(token));
+    again.say({ type: "connack", sessionPresent: false, reasonCode: 0x87, properties: {} });
+  }
+  expect((await (await script.connection()).accept()).properties.authenticationData).toEqual(bytes("token 4"));
+  await client.publish("a", "b");
+  expect(client.state).toBe("online");
+  await client.close();
+});
+
 test("a token that comes after its deadline is not sent", async () => {
   const script = new ScriptedServer();
   const late = Promise.withResolvers<string>();
@@ -125,7 +144,7 @@ test("a client that is printed shows no secret", async () => {
 
 test("no token, no connection: the cause is told", async () => {
   const failing = connect(new ScriptedServer().transport, { token: () => Promise.reject(new Error("login needed")) });
-  expect(await rejection(failing)).toMatchObject({ packet: "auth", cause: new Error("login needed") });
+  expect(await rejection(failing)).toMatchObject({ packet: "connect", cause: new Error("login needed") });
   const silent = connect(new ScriptedServer().transport, { token: () => new Promise(() => {}), deadlineMs: 10 });
   expect(await rejection(silent)).toMatchObject({ code: -2 });
 });

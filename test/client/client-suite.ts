@@ -5,6 +5,7 @@
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { type Client, type ClientOptions, connect, type Message, type Transport } from "rqtt/client";
+import { readable } from "rqtt/client/readable";
 import { uniqueName } from "../interop/suite.ts";
 
 export interface ClientTarget {
@@ -243,7 +244,7 @@ async function shared(target: ClientTarget): Promise<void> {
 async function stream(target: ClientTarget): Promise<void> {
   const topic = uniqueName("stream");
   const client = await join(target);
-  const reader = (await client.subscribe(topic, { qos: 1 })).readable.getReader();
+  const reader = readable(await client.subscribe(topic, { qos: 1 })).getReader();
   for (const text of ["1", "2"]) await client.publish(topic, text, { qos: 1 });
   expect((await reader.read()).value?.text()).toBe("1");
   expect((await reader.read()).value?.text()).toBe("2");

@@ -4,18 +4,19 @@
  */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { connectFields } from "../../src/client/connect.ts";
-import { createEngine, type Engine } from "../../src/client/engine.ts";
+import { connectPacket } from "../../src/client/connect.ts";
+import { createEngine } from "../../src/client/engine.ts";
 import type { Incoming } from "../../src/client/incoming.ts";
 import { MqttError } from "../../src/client/mqtt-error.ts";
-import { type Ask, type Outgoing, SUCCESS } from "../../src/client/outbound.ts";
+import type { Ask, Outgoing } from "../../src/client/outbound.ts";
 import { packetCutter } from "../../src/client/packet-cutter.ts";
 import { decodePacket } from "../../src/client/packet-decoder.ts";
-import { acknowledgement, encodePacket, propertyList } from "../../src/client/packet-encoder.ts";
+import { acknowledgement, encodePacket } from "../../src/client/packet-encoder.ts";
+import { propertyList } from "../../src/client/property-list.ts";
 import { createPublish } from "../../src/client/publish.ts";
 import { createSubscribe } from "../../src/client/subscribe.ts";
 import type { Packet } from "../../src/core/codec/packet.ts";
-import { AUTH, CONNECT, DISCONNECT, PACKET_NAMES, PacketType } from "../../src/core/codec/packet-type.ts";
+import { AUTH, DISCONNECT, PACKET_NAMES, PacketType } from "../../src/core/codec/packet-type.ts";
 import { PeerError } from "../../src/core/codec/peer-error.ts";
 import type { Properties } from "../../src/core/codec/property.ts";
 import { ANY_PACKET_BYTES, decodeBytes, decodeOutcome, encodeBytes } from "../codec/one-packet.ts";
@@ -56,6 +57,8 @@ const FROM_CLIENT: readonly Type[] = [
   "auth",
 ];
 
+const SUCCESS = { reasonCode: 0, properties: {} };
+
 const exists = (type: Type, level: Level): boolean => type !== "auth" || level === 5;
 const cases = (types: readonly Type[]) =>
   LEVELS.flatMap((level) => types.filter((type) => exists(type, level)).map((type) => [type, level] as const));
@@ -75,14 +78,13 @@ function decodeByClient(bytes: Uint8Array, level: Level, pieceBytes = bytes.leng
 
 /** What the client has to know of a packet that the broker's codec knows as `packet`. */
 function expectedOf(packet: Packet): Partial<Incoming> {
-  const type = PACKET_NAMES.indexOf(packet.type);
   const { reasonCodes, ...fields } = { reasonCodes: undefined, ...packet };
-  const known: Record<string, unknown> = { ...fields, type };
+  const known: Record<string, unknown> = { ...fields, type: PACKET_NAMES.indexOf(packet.type) };
   if (reasonCodes !== undefined) known["reasonCode"] = (reasonCodes as number[])[0] ?? 0;
   if (packet.type === "publish") {
-    const { topicName: topic, dup, qos, retain } = packet;
-    Object.assign(known, { topic, flags: (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0) });
-    for (const name of ["topicName", "dup", "retain"]) delete known[name];
+    const { topicName: topic, payload: bytes } = packet;
+    Object.assign(known, { topic, bytes });
+    for (const name of ["topicName", "payload"]) delete known[name];
   }
   return known;
 }
@@ -114,10 +116,10 @@ describe("what the broker's codec writes, the client reads", () => {
 
 /** What the client sends to say `packet`, as far as a client says such a thing. */
 function encodeByClient(packet: Packet, level: Level): Uint8Array {
-  const engine = createEngine(() => ({ send() {}, close() {} }), { protocolLevel: level });
-  engine.qosMax = 2;
+  const engine = createEngine({ protocolLevel: level });
+  engine.properties = {};
   let written = new Uint8Array();
-  const ask =
+  const answer =
     (wanted: string, item: Partial<Outgoing>): Ask =>
     (name, _awaits, _wait, encode) => {
       if (name === wanted) written = new Uint8Array(encode(item as Outgoing));
@@ -126,48 +128,45 @@ function encodeByClient(packet: Packet, level: Level): Uint8Array {
   switch (packet.type) {
     case "connect": {
       const { will, clientId, keepAlive, username, password, properties, cleanStart } = packet;
-      const options = { keepAlive, properties: bare(properties, level), protocolLevel: level };
-      const asking: Engine = {
-        ...engine,
-        clientId,
-        isFresh: cleanStart,
-        options: () => (will ? { ...options, will: { ...will, topic: will.topicName } } : options),
-      };
+      const options = { keepAlive, cleanStart, properties: bare(properties, level) };
       const login = { ...(username === undefined ? {} : { username }), ...(password ? { password } : {}) };
-      return encodePacket(CONNECT << 4, connectFields(asking, login));
+      const farewell = will ? { will: { ...will, topic: will.topicName } } : {};
+      return connectPacket({ ...engine, clientId }, { ...options, ...login, ...farewell });
     }
     case "publish": {
       const { topicName, payload, packetId = 0, dup, ...options } = packet;
-      void createPublish(engine, ask("publish", { packetId, dup }))(topicName, payload, options);
+      engine.ask = answer("publish", { packetId, dup });
+      createPublish(engine, {});
+      void engine.publish(topicName, payload, options);
       return written;
     }
     case "subscribe":
     case "unsubscribe": {
       const filter = packet.type === "subscribe" ? packet.filters[0]!.topicFilter : packet.topicFilters[0]!;
       const options = packet.type === "subscribe" ? { ...packet.filters[0]!, properties: packet.properties } : {};
-      const identify = (): number => packet.properties.subscriptionIdentifiers?.[0] ?? 1;
-      const inbound = { readers: new Set<never>(), identify, claim() {}, release: () => true };
-      const { packetId } = packet;
-      const subscribing = createSubscribe(engine, inbound, ask(packet.type, { packetId }));
-      void subscribing(filter, options);
+      engine.ask = answer(packet.type, { packetId: packet.packetId });
+      engine.lastIdentifier = (packet.properties.subscriptionIdentifiers?.[0] ?? 1) - 1;
+      engine.claim = () => {};
+      createSubscribe(engine);
+      void engine.subscribe(filter, options);
       // The subscription is granted at once, and left where that is what is to be seen.
-      for (const reader of inbound.readers as Set<{ unsubscribe(): Promise<void> }>) {
-        if (packet.type === "unsubscribe") void reader.unsubscribe();
-      }
+      for (const reader of engine.readers) if (packet.type === "unsubscribe") void reader.unsubscribe();
       return written;
     }
     case "puback":
     case "pubrec":
     case "pubrel":
-    case "pubcomp":
-      return acknowledgement(engine, PACKET_NAMES.indexOf(packet.type), packet.packetId, packet.reasonCode);
+    case "pubcomp": {
+      const firstByte = (PACKET_NAMES.indexOf(packet.type) << 4) | (packet.type === "pubrel" ? 2 : 0);
+      return acknowledgement(level, firstByte, packet.packetId, packet.reasonCode);
+    }
     case "disconnect":
       return encodePacket(
         DISCONNECT << 4,
-        level === 5 ? [packet.reasonCode, ...propertyList(engine, packet.properties)] : [],
+        level === 5 ? [packet.reasonCode, ...propertyList(level, packet.properties)] : [],
       );
     case "auth":
-      return encodePacket(AUTH << 4, [packet.reasonCode, ...propertyList(engine, packet.properties)]);
+      return encodePacket(AUTH << 4, [packet.reasonCode, ...propertyList(level, packet.properties)]);
     default:
       throw new Error(`a client does not send ${packet.type}`);
   }
@@ -224,12 +223,14 @@ describe("what the client writes, the broker's codec reads", () => {
   test.each(["\0", "\ud800", "x".repeat(65_536)])(
     "a Topic Name that cannot travel is refused: case %#",
     async (topic) => {
-      const engine = createEngine(() => ({ send() {}, close() {} }), {});
-      const encode: Ask = async (_name, _awaits, _wait, write) => {
+      const engine = createEngine({});
+      engine.properties = {};
+      engine.ask = async (_name, _awaits, _wait, write) => {
         write({ packetId: 0 } as Outgoing);
         return SUCCESS;
       };
-      await expect(createPublish(engine, encode)(topic, "")).rejects.toThrow(RangeError);
+      createPublish(engine, {});
+      await expect(engine.publish(topic, "")).rejects.toMatchObject({ code: 0x81 });
     },
   );
 });

@@ -2,7 +2,6 @@
 import { describe, expect, test } from "bun:test";
 import { type Client, type ClientOptions, connect, DEADLINE, MqttError } from "rqtt/client";
 import type { Packet } from "../../src/core/codec/packet.ts";
-import { PACKET_TYPE_NAMES } from "../../src/core/codec/packet-type.ts";
 import { rejection, type ScriptedConnection, ScriptedServer } from "./scripted-server.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -78,7 +77,7 @@ test.each(MISDEEDS.map((misdeed) => [...misdeed] as const))("%s", async (_, code
   for (const error of [await rejection(pending), await rejection(asking)]) {
     expect(error).toBeInstanceOf(MqttError);
     expect(error).toMatchObject({ code, retriable: [0x93].includes(code) });
-    expect([...PACKET_TYPE_NAMES.map((name) => name.toLowerCase()), ""]).toContain(`${error["packet"]}`);
+    expect(`${error["packet"]}`).toMatch(/^(?:type \d+|publish|subscribe|)$/);
   }
   expect(states).toEqual(["closed", code]);
   expect(await rejection(client.publish("a", "b"))).toMatchObject({ code: -3 });
@@ -104,7 +103,7 @@ test("a SUBACK with two reason codes for one filter", async () => {
   const { packetId } = await server.packet("subscribe");
   server.say({ type: "suback", packetId, reasonCodes: [0, 0], properties: {} });
   expect(await server.packet("disconnect")).toMatchObject({ reasonCode: 0x82 });
-  expect(await rejection(subscribing)).toMatchObject({ code: 0x82, packet: "suback" });
+  expect(await rejection(subscribing)).toMatchObject({ code: 0x82, packet: "type 9" });
 });
 
 test("a Maximum Packet Size that nothing fits in", async () => {
@@ -135,14 +134,14 @@ describe("before CONNACK", () => {
     const { promise, server } = await connecting();
     server.say({ type: "pingresp" });
     await server.end();
-    expect(await rejection(promise)).toMatchObject({ code: 0x82, packet: "pingresp" });
+    expect(await rejection(promise)).toMatchObject({ code: 0x82, packet: "type 13" });
   });
 
   test("Session Present for a new session", async () => {
     const { promise, server } = await connecting();
     server.say({ type: "connack", sessionPresent: true, reasonCode: 0, properties: {} });
     await server.end();
-    expect(await rejection(promise)).toMatchObject({ code: 0x82, packet: "connack" });
+    expect(await rejection(promise)).toMatchObject({ code: 0x82, packet: "type 2" });
   });
 
   test("a refusal is typed, with the server's words", async () => {

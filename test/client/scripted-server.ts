@@ -4,7 +4,7 @@
  * Invariant: `packet` waits for what the client sends next and nothing else; a connection that ends meanwhile is an error.
  */
 
-import type { Transport, WireEvents } from "../../src/client/transport.ts";
+import type { Transport } from "../../src/client/transport.ts";
 import { Framer } from "../../src/core/codec/framer.ts";
 import { decodePacket, encodePacket, type Packet, type ProtocolLevel } from "../../src/core/codec/packet.ts";
 import type { Properties } from "../../src/core/codec/property.ts";
@@ -12,6 +12,12 @@ import { Reader } from "../../src/core/codec/reader.ts";
 import { Writer } from "../../src/core/codec/writer.ts";
 
 type PacketOf<Type extends Packet["type"]> = Extract<Packet, { type: Type }>;
+
+/** What the transport tells the client. */
+interface WireEvents {
+  received(bytes: Uint8Array): void;
+  closed(reason: string): void;
+}
 
 /** One connection of the client, seen from the server. */
 export class ScriptedConnection {
@@ -98,11 +104,11 @@ export class ScriptedServer {
   readonly transport: Transport;
 
   constructor(level: ProtocolLevel = 5) {
-    this.transport = (events) => {
-      const connection = new ScriptedConnection(events, level);
+    this.transport = (opened, received, closed) => {
+      const connection = new ScriptedConnection({ received, closed }, level);
       this.#connections.push(connection);
       queueMicrotask(() => {
-        events.opened();
+        opened();
         this.#waiter?.();
       });
       return { send: (bytes) => connection.take(bytes), close: () => connection.hungUp() };

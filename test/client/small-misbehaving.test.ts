@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { connect, MqttError } from "rqtt/client/small";
 import type { SmallClient, SmallOptions } from "../../src/client/small/small-options.ts";
-import type { Transport, WireEvents } from "../../src/client/transport.ts";
+import type { Transport } from "../../src/client/transport.ts";
 import type { Packet } from "../../src/core/codec/packet.ts";
 import { fuzzPacket } from "../fuzz/packet-fuzzer.ts";
 import { Random } from "../fuzz/random.ts";
@@ -322,11 +322,11 @@ test("fuzzed packets and bytes: nothing is thrown, nothing hangs, and what ends 
   const random = new Random(20_262);
   const ended = { alive: 0, closed: 0, offline: 0 };
   for (let round = 0; round < 3_000; round++) {
-    let events!: WireEvents;
+    let events!: { opened(): void; received(bytes: Uint8Array): void };
     const sent: Uint8Array[] = [];
     const connecting = connect(
-      (given) => {
-        events = given;
+      (opened, received) => {
+        events = { opened, received };
         return { send: (bytes) => sent.push(bytes), close() {} };
       },
       { retryMs: 60_000, cleanStart: false, packetBytesMax: 10_000 },

@@ -26,16 +26,16 @@ export function openWire(
         broken(error as MqttError);
       }
     };
-  const wire = transport({
-    opened: live(opened) as () => void,
-    received: live(
+  const wire = transport(
+    live(opened) as () => void,
+    live(
       packetCutter(packetBytesMax, (first, body) => {
         take(first, body);
         return isOpen;
       }),
     ),
-    closed: live(lost),
-  });
+    live(lost),
+  );
   const hangUp = (): void => {
     if (!isOpen) return;
     isOpen = false;
