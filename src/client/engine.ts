@@ -34,6 +34,11 @@ export interface Engine extends Writable<Client> {
   ask: Ask;
   /** The Subscription Identifier that was given last. */
   lastIdentifier: number;
+  /**
+   * Whether messages that nobody here takes, of a session older than this client, wait for somebody who does. Not once a
+   * subscription was left: what was on its way to that one would wait for ever, and what comes after it too.
+   */
+  keepsUnclaimed: boolean;
   /** Somebody has subscribed: what was kept may be for them. */
   claim(): void;
   /** What the next CONNECT says instead of the options. */

@@ -44,6 +44,7 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
   // A session that is taken up again has identifiers of its own: these should not be among them.
   const firstIdentifier = cleanStart ? 0 : (Math.random() * 2e8) | 0;
   engine.lastIdentifier = firstIdentifier;
+  engine.keepsUnclaimed = !cleanStart;
 
   /** Acknowledges from the oldest on [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
   const flush = (): void => {
@@ -63,7 +64,7 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
     const takers = [...readers].filter(({ identifier, filter }) =>
       known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/.*?\//, ""), packet.topic),
     );
-    packet.readers = takers.length || (engine.sessionPresent && !cleanStart && !known ? UNCLAIMED : 0);
+    packet.readers = takers.length || (engine.keepsUnclaimed && !known ? UNCLAIMED : 0);
     for (const taker of takers) {
       taker.give(
         messageOf(packet, (reasonCode) => {

@@ -42,6 +42,7 @@ export function createSubscribe(engine: Engine): StateListener {
   engine.subscribe = async (filter, options = {}) => {
     const leave = async (): Promise<void> => {
       readers.delete(reader);
+      engine.keepsUnclaimed = false;
       if (sameFilter(filter) || engine.state === "closed") return;
       await engine.ask("unsubscribe", UNSUBACK, {}, ({ packetId }) =>
         encodePacket(UNSUBSCRIBE, [...integer(2, packetId), ...propertyList(level), ...field(filter)]),

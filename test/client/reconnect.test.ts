@@ -289,3 +289,40 @@ test("clients that take up a session at the same moment choose other Subscriptio
   );
   expect(identifiers[0]).not.toBe(identifiers[1]);
 });
+
+test("what was on its way to a subscription that is left does not hold up the acknowledgements after it", async () => {
+  const script = new ScriptedServer(4);
+  const connecting = connect(script.transport, { protocolLevel: 4, cleanStart: false, clientId: "c" });
+  const server = await script.connection();
+  await server.accept({}, true);
+  const client = await connecting;
+  const publish = (topicName: string, packetId: number) =>
+    server.say({
+      type: "publish",
+      dup: false,
+      qos: 1,
+      retain: false,
+      topicName,
+      packetId,
+      payload: bytes(""),
+      properties: {},
+    });
+  const subscribe = async (filter: string) => {
+    const subscribing = client.subscribe(filter, { qos: 1 });
+    const { packetId } = await server.packet("subscribe");
+    server.say({ type: "suback", packetId, reasonCodes: [1], properties: {} });
+    return subscribing;
+  };
+  const [stays, leaves] = [await subscribe("stays"), await subscribe("leaves")];
+  const leaving = leaves.unsubscribe();
+  const { packetId } = await server.packet("unsubscribe");
+  publish("leaves", 1);
+  publish("stays", 2);
+  expect((await take(stays, 1))[0]!.topic).toBe("stays");
+  void stays.next();
+  expect(await server.packet("puback")).toMatchObject({ packetId: 1 });
+  expect(await server.packet("puback")).toMatchObject({ packetId: 2 });
+  server.say({ type: "unsuback", packetId, reasonCodes: [], properties: {} });
+  await leaving;
+  await client.close();
+});
