@@ -53,15 +53,14 @@ export function createAuthentication(engine: Engine, options: ClientOptions): St
   };
 
   const schedule = ({ userProperties }: Properties): void => {
-    const said = userProperties?.find(([name]) => name === "auth-expires")?.[1];
-    const expiresMs = Number(said ?? expiryOf(token)) * 1_000;
+    const said = new Map(userProperties).get("auth-expires");
+    const expiresMs = ((said ?? expiryOf(token)) as number) * 1_000;
     // What could not be renewed is tried again in what is left of the time; then the server has its say.
     const plan = (): void => {
       clearTimeout(timer);
-      const leftMs = expiresMs - Date.now();
       // A timer takes no more than 31 bits.
-      const waitMs = Math.min(leftMs * 0.75, 2e9);
-      if (leftMs > 0 && engine.state === "online") timer = setTimeout(() => engine.renew().catch(plan), waitMs);
+      const waitMs = Math.min((expiresMs - Date.now()) * 0.75, 2e9);
+      if (waitMs > 0 && engine.state === "online") timer = setTimeout(() => engine.renew().catch(plan), waitMs);
     };
     plan();
   };
@@ -76,9 +75,9 @@ export function createAuthentication(engine: Engine, options: ClientOptions): St
       return method ? { properties: { ...options.properties, ...properties } } : { password: token, username };
     };
   }
-  return (state, error) => {
+  return (_, error) => {
     clearTimeout(timer);
     if (error) renewal?.settle(error);
-    if (state === "online" && method) schedule(engine.properties);
+    if (method) schedule(engine.properties);
   };
 }

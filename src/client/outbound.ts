@@ -24,14 +24,8 @@ export interface Outgoing extends Operation<Published> {
   encode(item: Outgoing): Uint8Array;
 }
 
-/** Sends a packet when its turn has come, which is at once for `first`; resolves with the answer. */
-export type Ask = (
-  packet: string,
-  awaits: number,
-  wait: WaitOptions,
-  encode: Outgoing["encode"],
-  first?: boolean,
-) => Promise<Published>;
+/** Sends a packet when its turn has come; resolves with the answer. */
+export type Ask = (packet: string, awaits: number, wait: WaitOptions, encode: Outgoing["encode"]) => Promise<Published>;
 
 const SUCCESS: Published = { reasonCode: 0, properties: {} };
 
@@ -46,61 +40,60 @@ export function createOutbound(engine: Engine, { queueMax = 1_000 }: ClientOptio
   let queue: Outgoing[] = [];
   let lastPacketId = 0;
   let quota = 0;
-  const free = (item: Outgoing): void => {
-    pending.delete(item.packetId);
-    quota += item.cost;
-  };
-  const pump = (): void => {
-    // No quota is enough for nobody.
-    while (engine.state === "online" && quota >= (queue[0]?.cost as number)) {
-      const item = queue.shift()!;
-      // Given up before it was sent; afterwards the identifier is in use until the server has answered.
-      if (item.done && !item.packetId) continue;
+  const transmit = (item: Outgoing): void => {
+    // Given up before it was sent; afterwards the identifier is in use until the server has answered.
+    if (item.done && !item.packetId) return;
+    try {
       if (item.awaits) {
         while (!item.packetId) {
+          if (pending.size > 65_534) refuse(0x97);
           lastPacketId = (lastPacketId % 65_535) + 1;
           if (!pending.has(lastPacketId)) item.packetId = lastPacketId;
         }
         pending.set(item.packetId, item);
       }
+      engine.send(item.encode(item));
       quota -= item.cost;
-      try {
-        engine.send(item.encode(item));
-        if (!item.awaits) item.settle(SUCCESS);
-      } catch (error) {
-        free(item);
-        item.settle(mqttError(error, 0x83, item.packet));
-      }
+      if (!item.awaits) item.settle(SUCCESS);
+    } catch (error) {
+      pending.delete(item.packetId);
+      item.settle(mqttError(error, 0x83, item.packet));
     }
+  };
+  const pump = (): void => {
+    // No quota is enough for nobody.
+    while (engine.state === "online" && quota >= (queue[0]?.cost as number)) transmit(queue.shift()!);
   };
   const settle = ({ type, packetId, reasonCode: code, properties }: Incoming): void => {
     const item = pending.get(packetId);
     if (item?.awaits !== type) refuse(0x82);
-    free(item);
+    pending.delete(packetId);
+    quota += item.cost;
     const { reasonString } = properties;
     item.settle(code < 0x80 ? { reasonCode: code, properties } : new MqttError(code, item.packet, reasonString));
     pump();
   };
   handlers[PUBACK] = handlers[PUBCOMP] = handlers[SUBACK] = handlers[UNSUBACK] = settle;
   handlers[PUBREC] = (answer) => {
-    const { packetId, reasonCode } = answer;
-    const item = pending.get(packetId);
+    const item = pending.get(answer.packetId);
     if (item?.awaits === PUBREC) {
-      if (reasonCode > 0x7f) return settle(answer);
+      if (answer.reasonCode > 0x7f) return settle(answer);
       // From here on PUBREL (0x62) is what is said again.
       item.awaits = PUBCOMP;
-      item.encode = () => acknowledgement(level, 0x62, packetId);
+      item.encode = ({ packetId }) => acknowledgement(level, 0x62, packetId);
     }
     // 0x92: Packet Identifier not found.
-    engine.send(acknowledgement(level, 0x62, packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
+    engine.send(acknowledgement(level, 0x62, answer.packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
   };
-  engine.ask = (packet, awaits, wait, encode, first) => {
+  engine.ask = (packet, awaits, wait, encode) => {
     const cost = awaits && awaits < SUBACK ? 1 : 0;
     const item = Object.assign(operation<Published>(engine, packet, wait), { packetId: 0, awaits, cost, encode });
     // What was given up keeps its place until somebody needs it.
     if (queue.length >= queueMax) queue = queue.filter(({ packetId, done }) => packetId || !done);
-    if (queue.length >= queueMax) item.settle(new MqttError(0x97, packet));
-    else queue[first ? "unshift" : "push"](item);
+    // What the server's Receive Maximum does not concern does not wait for it [MQTT-3.3.4-8].
+    if (engine.state === "online" && !cost) transmit(item);
+    else if (queue.length < queueMax) queue.push(item);
+    else item.settle(new MqttError(0x97, packet));
     pump();
     return item.promise;
   };
@@ -111,11 +104,11 @@ export function createOutbound(engine: Engine, { queueMax = 1_000 }: ClientOptio
       if (!dup && item.awaits === PUBCOMP) item.settle(SUCCESS);
       // Once more could be once too often.
       if (!dup && item.awaits === PUBREC) item.settle(new MqttError(LOST, "publish"));
-      if (item.done && !(dup && item.cost)) free(item);
+      if (item.done && !(dup && item.cost)) pending.delete(item.packetId);
     }
     // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
     quota = properties.receiveMaximum ?? (level === 5 ? 65_535 : 20);
-    queue = [...pending.values(), ...queue.filter(({ packetId }) => !packetId)];
+    queue = [...pending.values(), ...queue.filter(({ packetId }) => !packetId)].sort((a, b) => a.cost - b.cost);
     // When every part has heard of it.
     queueMicrotask(pump);
   };

@@ -18,7 +18,7 @@ export function createSubscribe(engine: Engine): StateListener {
   const { level, readers } = engine;
   const sameFilter = (filter: string): Reader | undefined => [...readers].find((reader) => reader.filter === filter);
 
-  const request = async (reader: Reader, wait: WaitOptions, first?: boolean): Promise<void> => {
+  const request = async (reader: Reader, wait: WaitOptions): Promise<void> => {
     const { filter, options, identifier } = reader;
     const { qos = 0, noLocal, retainAsPublished, retainHandling = 0, properties } = options;
     const encode: Outgoing["encode"] = ({ packetId }) => {
@@ -35,7 +35,7 @@ export function createSubscribe(engine: Engine): StateListener {
       ]);
     };
     reader.granted = undefined;
-    reader.qos = (await engine.ask("subscribe", SUBACK, wait, encode, first)).reasonCode;
+    reader.qos = (await engine.ask("subscribe", SUBACK, wait, encode)).reasonCode;
     reader.granted = true;
   };
 
@@ -67,7 +67,7 @@ export function createSubscribe(engine: Engine): StateListener {
       if (state !== "online" || reader.granted === undefined) continue;
       if (reader.granted && engine.sessionPresent) reader.forget();
       else {
-        request(reader, {}, true).catch((refused: MqttError) => {
+        request(reader, {}).catch((refused: MqttError) => {
           reader.granted = false;
           if (refused.code < 0x80) return;
           readers.delete(reader);

@@ -326,3 +326,65 @@ test("what was on its way to a subscription that is left does not hold up the ac
   await leaving;
   await client.close();
 });
+
+test("only PUBLISH waits for the server's Receive Maximum [MQTT-3.3.4-8], and QoS 0 does not", async () => {
+  const { client, script, server } = await pair({}, { receiveMaximum: 1 });
+  const expectAll = async (connection: ScriptedConnection, topics: string[]): Promise<void> => {
+    for (const topic of topics) expect((await connection.packet("publish")).topicName).toBe(topic);
+  };
+  const forget = (promise: Promise<unknown>): void => void promise.catch(() => {});
+  forget(client.publish("one", "", { qos: 1 }));
+  forget(client.publish("two", "", { qos: 1 }));
+  forget(client.subscribe("s"));
+  await client.publish("zero", "");
+  await expectAll(server, ["one"]);
+  expect((await server.packet("subscribe")).filters[0]!.topicFilter).toBe("s");
+  await expectAll(server, ["zero"]);
+  expect(server.waiting).toEqual([]);
+  // The same for what has waited for a connection.
+  server.cut();
+  forget(client.publish("three", "", { qos: 2 }));
+  forget(client.subscribe("t"));
+  const again = await script.connection();
+  await again.accept({ receiveMaximum: 1 }, true);
+  for (const filter of ["s", "t"]) {
+    expect((await again.packet("subscribe")).filters[0]!.topicFilter).toBe(filter);
+  }
+  await expectAll(again, ["one"]);
+  expect(again.waiting).toEqual([]);
+  await client.close();
+});
+
+test("a full queue does not keep subscriptions from being made again", async () => {
+  const { client, script, server } = await pair({ queueMax: 1 });
+  const subscribing = client.subscribe("s");
+  const { packetId } = await server.packet("subscribe");
+  server.say({ type: "suback", packetId, reasonCodes: [0], properties: {} });
+  const subscription = await subscribing;
+  server.cut();
+  client.publish("a", "", { qos: 1 }).catch(() => {});
+  const again = await script.connection();
+  await again.accept();
+  const { packetId: id } = await again.packet("subscribe");
+  again.say({ type: "suback", packetId: id, reasonCodes: [0], properties: {} });
+  await again.packet("publish");
+  const fields = { dup: false, qos: 0, retain: false, topicName: "s", properties: {} } as const;
+  again.say({ type: "publish", payload: bytes("m"), ...fields });
+  expect((await take(subscription, 1))[0]!.text()).toBe("m");
+  await client.close();
+});
+
+test("when every Packet Identifier is in use, what needs one is refused, and the rest goes on", async () => {
+  const { client, server } = await pair();
+  for (let i = 0; i < 65_535; i++) client.publish("a", "", { qos: 1 }).catch(() => {});
+  expect(await rejection(client.subscribe("s"))).toMatchObject({ code: 0x97, packet: "subscribe" });
+  const first = packetIdOf(await server.packet("publish"));
+  server.say({ type: "puback", packetId: first, reasonCode: 0, properties: {} });
+  const subscribing = client.subscribe("s");
+  for (let i = 1; i < 65_535; i++) await server.packet("publish");
+  const { packetId } = await server.packet("subscribe");
+  expect(packetId).toBe(first);
+  server.say({ type: "suback", packetId, reasonCodes: [0], properties: {} });
+  expect((await subscribing).qos).toBe(0);
+  await client.close();
+});
