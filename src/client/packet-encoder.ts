@@ -12,7 +12,7 @@ export const toBytes = (payload: Payload = ""): Uint8Array =>
 /** An integer of `size` bytes. What is above 8 bits is cut off when it becomes a byte. */
 export function integer(size: number, value: number): number[] {
   if (!(value >= 0 && value < 256 ** size)) refuse(0x81);
-  return [value >> 24, value >> 16, value >> 8, value].slice(-size);
+  return [value >> 24, value >> 16, value >> 8, value].slice(4 - size);
 }
 
 export const variableByteInteger = (value: number): number[] =>

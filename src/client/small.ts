@@ -7,9 +7,10 @@
  */
 import type { Payload } from "./client-options.ts";
 import { ABORTED, CLOSED, MqttError, refuse } from "./mqtt-error.ts";
+import { encodePacket, field, integer, toBytes } from "./packet-encoder.ts";
 import { createConnection } from "./small/connection.ts";
-import { encodePacket, field, integer, propertyList, toBytes } from "./small/encode.ts";
 import { createIncoming } from "./small/incoming.ts";
+import { propertyList } from "./small/numbered-property-list.ts";
 import { createOutgoing } from "./small/outgoing.ts";
 import { createSubscribe, type Reader } from "./small/reader.ts";
 import type { OpenClient, SmallClient, SmallOptions } from "./small/small-options.ts";

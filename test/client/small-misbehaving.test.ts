@@ -197,7 +197,7 @@ describe("before CONNACK", () => {
 
   test("a CONNECT that cannot be written", async () => {
     const script = new ScriptedServer();
-    expect(await rejection(connect(script.transport, { clientId: "\ud800" }))).toMatchObject({ code: 0x83 });
+    expect(await rejection(connect(script.transport, { clientId: "\ud800" }))).toMatchObject({ code: 0x81 });
     expect(await rejection(connect("no:url:at:all"))).toBeInstanceOf(Error);
   });
 });

@@ -6,9 +6,9 @@
  */
 import type { ClientState } from "../client-options.ts";
 import { DEADLINE, LOST, MqttError, refuse } from "../mqtt-error.ts";
+import { encodePacket } from "../packet-encoder.ts";
 import type { Transport, Wire } from "../transport.ts";
 import { decodePacket, type Incoming } from "./decode.ts";
-import { encodePacket } from "./encode.ts";
 import { openWire } from "./network-wire.ts";
 import type { NumberedProperties } from "./numbered-properties.ts";
 import type { OpenClient, SmallOptions } from "./small-options.ts";

@@ -6,8 +6,8 @@
  */
 import { topicMatches } from "../../core/codec/topic.ts";
 import { refuse } from "../mqtt-error.ts";
+import { encodePacket, integer } from "../packet-encoder.ts";
 import type { Incoming } from "./decode.ts";
-import { encodePacket, integer } from "./encode.ts";
 import type { Reader } from "./reader.ts";
 import type { OpenClient } from "./small-options.ts";
 

@@ -5,8 +5,8 @@
  * Invariant: `pending` holds, in the order they were first sent, the packets whose identifiers are in use.
  */
 import { ABORTED, CLOSED, DEADLINE, MqttError, refuse } from "../mqtt-error.ts";
+import { encodePacket, integer } from "../packet-encoder.ts";
 import type { Incoming } from "./decode.ts";
-import { encodePacket, integer } from "./encode.ts";
 import type { NumberedProperties } from "./numbered-properties.ts";
 import type { OpenClient, SmallAnswer, SmallWait } from "./small-options.ts";
 

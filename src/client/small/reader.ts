@@ -5,7 +5,8 @@
  * acknowledged; QoS 0 messages by `buffer`.
  */
 import { CLOSED, type MqttError } from "../mqtt-error.ts";
-import { field, propertyList } from "./encode.ts";
+import { field } from "../packet-encoder.ts";
+import { propertyList } from "./numbered-property-list.ts";
 import type { Ask, Lasting } from "./outgoing.ts";
 import type { OpenClient, SmallMessage, SmallSubscribeOptions, SmallSubscription, SmallWait } from "./small-options.ts";
 
