@@ -65,7 +65,8 @@ export function createAuthentication(engine: Engine, options: ClientOptions): St
     plan();
   };
   engine.handlers[AUTH] = ({ reasonCode, properties }) => {
-    if (reasonCode || renewal?.done !== false) refuse(0x82);
+    // Late, it is an answer all the same.
+    if (reasonCode || !renewal) refuse(0x82);
     renewal.settle();
     schedule(properties);
   };

@@ -81,7 +81,7 @@ export interface SubscribeOptions extends WaitOptions {
   readonly retainHandling?: 0 | 1 | 2;
   /** Properties of SUBSCRIBE besides its identifier. */
   readonly properties?: Properties;
-  /** QoS 0 messages that may wait for the reader, at least 1; more are dropped and counted. Default: 256. */
+  /** Where so many messages wait for the reader, those of QoS 0 are dropped and counted. At least 1. Default: 256. */
   readonly buffer?: number;
   /** `auto` (default): acknowledged when the reader asks for the next one; `manual`: by `message.ack()`. */
   readonly ack?: "auto" | "manual";

@@ -32,6 +32,8 @@ export interface Engine extends Writable<Client> {
   readonly operations: Set<{ settle(error: MqttError): void }>;
   readonly readers: Set<Reader>;
   ask: Ask;
+  /** CONNECTs since the last that was accepted: where there are several, the session may be one of theirs, and empty. */
+  hellos: number;
   /** The Subscription Identifier that was given last. */
   lastIdentifier: number;
   /**
@@ -39,7 +41,7 @@ export interface Engine extends Writable<Client> {
    * subscription was left: what was on its way to that one would wait for ever, and what comes after it too.
    */
   keepsUnclaimed: boolean;
-  /** Somebody has subscribed: what was kept may be for them. */
+  /** Somebody subscribes: what was kept may be for them. */
   claim(): void;
   /** What the next CONNECT says instead of the options. */
   introduce?(): Promise<ClientOptions>;
@@ -65,6 +67,8 @@ export function createEngine(options: ClientOptions): Engine {
     operations: new Set(),
     readers: new Set(),
     handlers: {},
+    keepsUnclaimed: true,
+    hellos: 0,
   };
   return engine as Engine;
 }
@@ -74,7 +78,7 @@ export function live(engine: Engine, transport: Transport, options: ClientOption
   const CONNACK: typeof PacketType.CONNACK = 2;
   const DISCONNECT: typeof PacketType.DISCONNECT = 14;
   const { retryMs = 1_000, retryMsMax = 30_000, packetBytesMax = 2 ** 20, signal } = options;
-  const { level, handlers } = engine;
+  const { level } = engine;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let { cleanStart = true } = options;
   /** Before the next attempt; 0 as long as there was no connection. */
@@ -95,8 +99,8 @@ export function live(engine: Engine, transport: Transport, options: ClientOption
   };
   const lose: Engine["lose"] = (error, final, reasonCode, properties) => {
     if (engine.state === "closed") return;
-    // MQTT 3.1.1 can only say that all is well.
-    if (engine.state === "online" && (level === 5 ? reasonCode !== undefined : reasonCode === 0)) {
+    // Where there is a reason code; MQTT 3.1.1 can only say that all is well.
+    if (engine.state === "online" && reasonCode! <= (level === 5 ? 0xff : 0)) {
       wire?.send(encodePacket(DISCONNECT << 4, level === 5 ? [reasonCode!, ...propertyList(level, properties)] : []));
     }
     clearTimeout(timer);
@@ -110,13 +114,14 @@ export function live(engine: Engine, transport: Transport, options: ClientOption
       waitMs = Math.min(retryMsMax, waitMs * 2);
     }
     become(isFinal ? "closed" : "offline", error);
+    if (isFinal) signal?.removeEventListener("abort", abort);
     if (isFinal) for (const operation of engine.operations) operation.settle(error);
     reject(error);
   };
   const open = async (): Promise<void> => {
     engine.properties = {};
     become("connecting");
-    const mine = setTimeout(lose, engine.deadlineMs, new MqttError(DEADLINE, "connect"));
+    const mine = setTimeout(lose, Math.min(engine.deadlineMs, 2e9), new MqttError(DEADLINE, "connect"));
     const isCurrent = (): boolean => mine === timer;
     timer = mine;
     try {
@@ -129,7 +134,7 @@ export function live(engine: Engine, transport: Transport, options: ClientOption
   };
   /** MQTT 3.1.1's return codes 1 to 5, as MQTT 5.0 says them from 0x80 on. */
   const RETURN_CODES = [0, 4, 5, 8, 6, 7];
-  handlers[CONNACK] = ({ reasonCode, properties, sessionPresent }) => {
+  engine.handlers[CONNACK] = ({ reasonCode, properties, sessionPresent }) => {
     if (reasonCode) {
       const code = level === 5 ? reasonCode : 0x80 | RETURN_CODES[reasonCode]!;
       return lose(new MqttError(code, "connect", properties.reasonString));
@@ -141,10 +146,9 @@ export function live(engine: Engine, transport: Transport, options: ClientOption
     engine.clientId = properties.assignedClientIdentifier ?? engine.clientId;
     Object.assign(engine, { sessionPresent, properties });
     become("online");
+    engine.hellos = 0;
     resolve();
   };
-  handlers[DISCONNECT] = ({ reasonCode, properties }) =>
-    lose(new MqttError(reasonCode || LOST, "disconnect", properties.reasonString));
   engine.lose = lose;
   const abort = (): void => lose(new MqttError(ABORTED, "connect", "", signal!.reason), true, 0);
   signal?.addEventListener("abort", abort);

@@ -31,8 +31,6 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
   const PUBLISH: typeof PacketType.PUBLISH = 3;
   const PUBREL: typeof PacketType.PUBREL = 6;
   const PUBCOMP: typeof PacketType.PUBCOMP = 7;
-  /** No reader is there yet. */
-  const UNCLAIMED = -1;
   const { receiveMaximum = 64, topicAliasMaximum = 16, cleanStart = true } = options;
   const { level, handlers, readers } = engine;
   /** QoS 2 messages by Packet Identifier, until PUBREL. */
@@ -44,7 +42,6 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
   // A session that is taken up again has identifiers of its own: these should not be among them.
   const firstIdentifier = cleanStart ? 0 : (Math.random() * 2e8) | 0;
   engine.lastIdentifier = firstIdentifier;
-  engine.keepsUnclaimed = !cleanStart;
 
   /** Acknowledges from the oldest on [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
   const flush = (): void => {
@@ -64,7 +61,9 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
     const takers = [...readers].filter(({ identifier, filter }) =>
       known ? identifiers!.includes(identifier) : topicMatches(filter.replace(/^\$share\/.*?\//, ""), packet.topic),
     );
-    packet.readers = takers.length || (engine.keepsUnclaimed && !known ? UNCLAIMED : 0);
+    packet.readers = takers.length || (engine.keepsUnclaimed && !known ? -1 : 0);
+    // What nobody has taken is routed when it comes again.
+    if (packet.readers >= 0 && packet.qos > 1) begun.set(packet.packetId, packet);
     for (const taker of takers) {
       taker.give(
         messageOf(packet, (reasonCode) => {
@@ -93,7 +92,6 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
       order.push(again ?? packet);
     }
     if (again) return flush();
-    if (qos === 2) begun.set(packetId, packet);
     route(packet);
   };
   handlers[PUBREL] = ({ packetId }) => {
@@ -107,6 +105,8 @@ export function createInbound(engine: Engine, options: ClientOptions): StateList
     order = [];
     aliases.clear();
     unacknowledged = 0;
-    if (state === "online" && !engine.sessionPresent) begun.clear();
+    const isNew = state === "online" && !engine.sessionPresent;
+    if (isNew) begun.clear();
+    engine.keepsUnclaimed &&= !isNew;
   };
 }

@@ -18,6 +18,6 @@ export interface Incoming {
   readonly bytes: Uint8Array;
   readonly retain: boolean;
   readonly dup: boolean;
-  /** Of a PUBLISH: how many have not acknowledged it yet. */
+  /** Of a PUBLISH: how many have not acknowledged it yet; below 0 where nobody has taken it. */
   readers?: number;
 }

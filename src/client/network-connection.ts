@@ -35,7 +35,9 @@ export function openConnection(
   });
   return transport(
     () => {
-      if (isCurrent()) engine.send(hello);
+      if (!isCurrent()) return;
+      engine.hellos++;
+      engine.send(hello);
     },
     (bytes) => {
       try {

@@ -15,7 +15,12 @@ export interface Operation<T> {
 }
 
 /** `wait` says how long; otherwise it is as long as the client waits. */
-export function operation<T>(engine: Engine, packet: string, { signal, deadlineMs }: WaitOptions): Operation<T> {
+export function operation<T>(
+  engine: Engine,
+  packet: string,
+  { signal, deadlineMs }: WaitOptions,
+  ended?: () => void,
+): Operation<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const self = {
     promise,
@@ -24,6 +29,7 @@ export function operation<T>(engine: Engine, packet: string, { signal, deadlineM
     settle(answer: T | Error): void {
       self.done = true;
       engine.operations.delete(self);
+      ended?.();
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
       (answer instanceof Error ? reject : resolve)(answer as T);
@@ -31,9 +37,10 @@ export function operation<T>(engine: Engine, packet: string, { signal, deadlineM
   };
   const fail = (code: number, cause?: unknown): void => self.settle(new MqttError(code, packet, "", cause));
   const abort = (): void => fail(ABORTED, signal!.reason);
-  const timer = setTimeout(fail, deadlineMs ?? engine.deadlineMs, DEADLINE);
-  engine.operations.add(self);
+  // First what throws where it is no signal.
   signal?.addEventListener("abort", abort);
+  const timer = setTimeout(fail, Math.min(deadlineMs ?? engine.deadlineMs, 2e9), DEADLINE);
+  engine.operations.add(self);
   if (signal?.aborted) abort();
   if (engine.state === "closed") fail(CLOSED);
   return self;

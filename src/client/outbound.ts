@@ -9,107 +9,116 @@ import type { ClientOptions, Published, StateListener, WaitOptions } from "./cli
 import type { Engine } from "./engine.ts";
 import type { Incoming } from "./incoming.ts";
 import { LOST, MqttError, mqttError, refuse } from "./mqtt-error.ts";
-import { type Operation, operation } from "./operation.ts";
+import { operation } from "./operation.ts";
 import { acknowledgement } from "./packet-encoder.ts";
 
-export interface Outgoing extends Operation<Published> {
-  /** 0 until it was sent. */
-  packetId: number;
-  /** The packet type that answers it; 0 at QoS 0. */
-  awaits: number;
-  /** What it counts against the server's Receive Maximum: QoS 1 and 2 do. */
-  readonly cost: number;
-  /** Said again on a connection that took up the session. */
-  dup?: boolean;
-  encode(item: Outgoing): Uint8Array;
+/** A packet that waits to be sent, or for its answer. */
+interface Outgoing {
+  /** Sends it, or has it wait for its turn. */
+  send(): void;
+  answer(answer: Incoming): void;
+  /** There is a new connection. */
+  resume(): void;
 }
 
-/** Sends a packet when its turn has come; resolves with the answer. */
-export type Ask = (packet: string, awaits: number, wait: WaitOptions, encode: Outgoing["encode"]) => Promise<Published>;
+/** Sends a packet when its turn has come; resolves with the answer of type `awaits`, which is 0 where there is none. */
+export type Ask = (
+  packet: string,
+  awaits: number,
+  wait: WaitOptions,
+  encode: (packetId: number, dup: boolean) => Uint8Array,
+) => Promise<Published>;
 
-const SUCCESS: Published = { reasonCode: 0, properties: {} };
+/** What the server says to a packet of ours; 0x92 is "Packet Identifier not found". */
+function answering(engine: Engine, pending: Map<number, Outgoing>): (packet: Incoming) => void {
+  const PUBREC: typeof PacketType.PUBREC = 5;
+  return (packet) => {
+    const item = pending.get(packet.packetId);
+    if (item) item.answer(packet);
+    else if (packet.type === PUBREC) engine.send(acknowledgement(engine.level, 0x62, packet.packetId, 0x92));
+    else refuse(0x82);
+  };
+}
 
 export function createOutbound(engine: Engine, { queueMax = 1_000 }: ClientOptions): StateListener {
-  const PUBACK: typeof PacketType.PUBACK = 4;
   const PUBREC: typeof PacketType.PUBREC = 5;
   const PUBCOMP: typeof PacketType.PUBCOMP = 7;
   const SUBACK: typeof PacketType.SUBACK = 9;
-  const UNSUBACK: typeof PacketType.UNSUBACK = 11;
-  const { level, handlers } = engine;
   const pending = new Map<number, Outgoing>();
-  let queue: Outgoing[] = [];
+  const queue = new Set<Outgoing>();
   let lastPacketId = 0;
   let quota = 0;
-  const transmit = (item: Outgoing): void => {
-    // Given up before it was sent; afterwards the identifier is in use until the server has answered.
-    if (item.done && !item.packetId) return;
-    try {
-      if (item.awaits) {
-        while (!item.packetId) {
-          if (pending.size > 65_534) refuse(0x97);
-          lastPacketId = (lastPacketId % 65_535) + 1;
-          if (!pending.has(lastPacketId)) item.packetId = lastPacketId;
-        }
-        pending.set(item.packetId, item);
-      }
-      engine.send(item.encode(item));
-      quota -= item.cost;
-      if (!item.awaits) item.settle(SUCCESS);
-    } catch (error) {
-      pending.delete(item.packetId);
-      item.settle(mqttError(error, 0x83, item.packet));
-    }
-  };
-  const pump = (): void => {
-    // No quota is enough for nobody.
-    while (engine.state === "online" && quota >= (queue[0]?.cost as number)) transmit(queue.shift()!);
-  };
-  const settle = ({ type, packetId, reasonCode: code, properties }: Incoming): void => {
-    const item = pending.get(packetId);
-    if (item?.awaits !== type) refuse(0x82);
-    pending.delete(packetId);
-    quota += item.cost;
-    const { reasonString } = properties;
-    item.settle(code < 0x80 ? { reasonCode: code, properties } : new MqttError(code, item.packet, reasonString));
-    pump();
-  };
-  handlers[PUBACK] = handlers[PUBCOMP] = handlers[SUBACK] = handlers[UNSUBACK] = settle;
-  handlers[PUBREC] = (answer) => {
-    const item = pending.get(answer.packetId);
-    if (item?.awaits === PUBREC) {
-      if (answer.reasonCode > 0x7f) return settle(answer);
-      // From here on PUBREL (0x62) is what is said again.
-      item.awaits = PUBCOMP;
-      item.encode = ({ packetId }) => acknowledgement(level, 0x62, packetId);
-    }
-    // 0x92: Packet Identifier not found.
-    engine.send(acknowledgement(level, 0x62, answer.packetId, item?.awaits === PUBCOMP ? 0 : 0x92));
-  };
   engine.ask = (packet, awaits, wait, encode) => {
-    const cost = awaits && awaits < SUBACK ? 1 : 0;
-    const item = Object.assign(operation<Published>(engine, packet, wait), { packetId: 0, awaits, cost, encode });
-    // What was given up keeps its place until somebody needs it.
-    if (queue.length >= queueMax) queue = queue.filter(({ packetId, done }) => packetId || !done);
-    // What the server's Receive Maximum does not concern does not wait for it [MQTT-3.3.4-8].
-    if (engine.state === "online" && !cost) transmit(item);
-    else if (queue.length < queueMax) queue.push(item);
-    else item.settle(new MqttError(0x97, packet));
-    pump();
-    return item.promise;
+    const isCounted = awaits > 0 && awaits < SUBACK;
+    /** 0 until it was sent. */
+    let packetId = 0;
+    let dup = false;
+    /** Only what counts against the server's Receive Maximum waits for it [MQTT-3.3.4-8]. */
+    const waits = (): boolean => engine.state !== "online" || (isCounted && !quota);
+    const self: Outgoing = {
+      send() {
+        if (waits()) return void queue.add(self);
+        queue.delete(self);
+        try {
+          while (awaits && !packetId) {
+            if (pending.size > 65_534) refuse(0x97);
+            lastPacketId = (lastPacketId % 65_535) + 1;
+            if (!pending.has(lastPacketId)) packetId = lastPacketId;
+          }
+          if (awaits) pending.set(packetId, self);
+          engine.send(encode(packetId, dup));
+          quota -= +isCounted;
+          if (!awaits) settle({ reasonCode: 0, properties: {} });
+        } catch (error) {
+          pending.delete(packetId);
+          settle(mqttError(error, 0x83, packet));
+        }
+      },
+      answer({ type, reasonCode, properties }) {
+        if (type === PUBREC && awaits === PUBREC && reasonCode < 0x80) {
+          awaits = PUBCOMP;
+          // From here on PUBREL (0x62) is what is said again.
+          encode = () => acknowledgement(engine.level, 0x62, packetId);
+        }
+        if (type === PUBREC && awaits === PUBCOMP) return engine.send(encode(packetId, dup));
+        if (awaits !== type) refuse(0x82);
+        pending.delete(packetId);
+        quota += +isCounted;
+        // PUBCOMP is success, whatever it says: 0x92 where the one before it was lost.
+        const arrived = reasonCode < 0x80 || type === PUBCOMP;
+        settle(arrived ? { reasonCode, properties } : new MqttError(reasonCode, packet, properties.reasonString));
+        for (const item of queue) {
+          if (!quota) break;
+          item.send();
+        }
+      },
+      resume() {
+        dup = packetId > 0 && engine.sessionPresent;
+        if (!dup && awaits === PUBCOMP) settle({ reasonCode: 0, properties: {} });
+        // Once more could be once too often.
+        if (packetId && !dup && awaits === PUBREC) settle(new MqttError(LOST, "publish"));
+        if (result.done && !(dup && isCounted)) pending.delete(packetId);
+        else self.send();
+      },
+    };
+    const result = operation<Published>(engine, packet, wait, () => packetId || queue.delete(self));
+    const { promise, settle } = result;
+    if (waits() && queue.size >= queueMax) settle(new MqttError(0x97, packet));
+    else if (!result.done) self.send();
+    return promise;
   };
+  // PUBACK and UNSUBACK are among them.
+  for (const type of [4, PUBREC, PUBCOMP, SUBACK, 11]) engine.handlers[type] = answering(engine, pending);
   return (state) => {
-    const { sessionPresent: dup, properties } = engine;
-    for (const item of state === "online" ? pending.values() : []) {
-      item.dup = dup;
-      if (!dup && item.awaits === PUBCOMP) item.settle(SUCCESS);
-      // Once more could be once too often.
-      if (!dup && item.awaits === PUBREC) item.settle(new MqttError(LOST, "publish"));
-      if (item.done && !(dup && item.cost)) pending.delete(item.packetId);
-    }
+    if (state !== "online") return;
     // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
-    quota = properties.receiveMaximum ?? (level === 5 ? 65_535 : 20);
-    queue = [...pending.values(), ...queue.filter(({ packetId }) => !packetId)].sort((a, b) => a.cost - b.cost);
-    // When every part has heard of it.
-    queueMicrotask(pump);
+    quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : 20);
+    // What is pending may be waiting to be said again too.
+    const all = new Set([...pending.values(), ...queue]);
+    queue.clear();
+    // When every part has heard of it, and subscriptions were made again.
+    queueMicrotask(() => {
+      for (const item of all) item.resume();
+    });
   };
 }

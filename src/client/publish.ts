@@ -16,7 +16,7 @@ export function createPublish(engine: Engine, { topicAliasMaximum: ours = 16 }: 
   engine.publish = (topic, payload, options = {}) => {
     const { qos = 0, retain, properties } = options;
     const bytes = toBytes(payload);
-    return engine.ask("publish", [0, PUBACK, PUBREC][qos]!, options, ({ packetId, dup }) => {
+    return engine.ask("publish", [0, PUBACK, PUBREC][qos]!, options, (packetId, dup) => {
       const { maximumQos = 2, retainAvailable, topicAliasMaximum, maximumPacketSize } = engine.properties;
       if (qos > maximumQos) refuse(0x9b);
       if (retain && retainAvailable === 0) refuse(0x9a);

@@ -12,7 +12,6 @@ export function createRequest(engine: Engine, options: ClientOptions): undefined
   const waiting = new Map<string, Operation<Message>>();
   let { responseTopic } = options;
   let isListening = false;
-  let count = 0;
 
   const listen = async (): Promise<void> => {
     try {
@@ -27,7 +26,7 @@ export function createRequest(engine: Engine, options: ClientOptions): undefined
   };
 
   engine.request = async (topic, payload, requestOptions = {}) => {
-    const correlationData = toBytes(`${++count}`);
+    const correlationData = toBytes(randomName());
     const key = `${correlationData}`;
     const response = operation<Message>(engine, "publish", requestOptions);
     waiting.set(key, response);

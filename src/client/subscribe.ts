@@ -3,7 +3,6 @@ import type { PacketType } from "../core/codec/packet-type.ts";
 import type { StateListener, SubscribeOptions, WaitOptions } from "./client-options.ts";
 import type { Engine } from "./engine.ts";
 import { type MqttError, refuse } from "./mqtt-error.ts";
-import type { Outgoing } from "./outbound.ts";
 import { encodePacket, field, integer } from "./packet-encoder.ts";
 import { propertyList } from "./property-list.ts";
 import { createReader, type Reader, type Subscription } from "./subscription.ts";
@@ -21,7 +20,7 @@ export function createSubscribe(engine: Engine): StateListener {
   const request = async (reader: Reader, wait: WaitOptions): Promise<void> => {
     const { filter, options, identifier } = reader;
     const { qos = 0, noLocal, retainAsPublished, retainHandling = 0, properties } = options;
-    const encode: Outgoing["encode"] = ({ packetId }) => {
+    const encode = (packetId: number): Uint8Array => {
       const { sharedSubscriptionAvailable, wildcardSubscriptionAvailable, subscriptionIdentifiersAvailable } =
         engine.properties;
       if (sharedSubscriptionAvailable === 0 && filter.startsWith("$share/")) refuse(0x9e);
@@ -44,29 +43,33 @@ export function createSubscribe(engine: Engine): StateListener {
       readers.delete(reader);
       engine.keepsUnclaimed = false;
       if (sameFilter(filter) || engine.state === "closed") return;
-      await engine.ask("unsubscribe", UNSUBACK, {}, ({ packetId }) =>
+      await engine.ask("unsubscribe", UNSUBACK, {}, (packetId) =>
         encodePacket(UNSUBSCRIBE, [...integer(2, packetId), ...propertyList(level), ...field(filter)]),
       );
     };
     const reader = createReader(filter, sameFilter(filter)?.identifier ?? ++engine.lastIdentifier, options, leave);
     readers.add(reader);
+    // What was kept came before what comes while it is asked for.
+    engine.claim();
     await request(reader, options).catch((error: MqttError) => {
       readers.delete(reader);
+      // Messages may have come before the answer.
+      reader.end();
       // The server may have heard of it after all.
       if (error.code < 0) leave().catch(() => {});
       throw error;
     });
-    engine.claim();
     return reader;
   };
 
   return (state, error) => {
+    const sessionPresent = engine.sessionPresent && engine.hellos < 2;
     for (const reader of readers) {
       if (state === "closed") reader.end(error);
+      if (state !== "online") continue;
+      if (sessionPresent) reader.forget();
       // Who is being asked for is asked for again with everything else that is pending.
-      if (state !== "online" || reader.granted === undefined) continue;
-      if (reader.granted && engine.sessionPresent) reader.forget();
-      else {
+      if (reader.granted === false || reader.granted === !sessionPresent) {
         request(reader, {}).catch((refused: MqttError) => {
           reader.granted = false;
           if (refused.code < 0x80) return;

@@ -2,7 +2,7 @@
  * One subscription as an async iterator, and the messages it yields.
  *
  * QoS 1 and 2 messages that wait are bounded by the client's Receive Maximum, as the server sends no more until they are
- * acknowledged; QoS 0 messages by `buffer`.
+ * acknowledged; QoS 0 messages are dropped where `buffer` messages wait.
  */
 import type { QoS } from "../core/codec/packet.ts";
 import type { Properties } from "../core/codec/property-table.ts";
@@ -46,7 +46,7 @@ export interface Reader extends Subscription {
   give(message: Message): void;
   /** The server sends what was not acknowledged again. */
   forget(): void;
-  /** There will be no more. */
+  /** There will be no more; without an error what was not read is given up. */
   end(error?: MqttError): void;
 }
 
@@ -79,11 +79,11 @@ export function createReader(
   const end = (error?: MqttError): void => {
     ended = error && error.code !== CLOSED ? error : null;
     wake?.();
+    if (!error) for (const message of [last, ...waiting.splice(0)]) message?.ack();
   };
   const unsubscribe = async (): Promise<void> => {
     if (ended !== undefined) return;
     end();
-    for (const message of [last, ...waiting.splice(0)]) message?.ack();
     await leave();
   };
   const self = Object.assign(read(), {

@@ -50,7 +50,7 @@ test("a token goes into CONNECT, and a fresh one into AUTH before the server's a
 
 test("a JWT that says when it expires needs no word of the server; the next one counts from then on", async () => {
   const script = new ScriptedServer();
-  const source = tokens((count) => jwt({ exp: inSeconds(count < 3 ? 1 : 600), jti: `${count}` }));
+  const source = tokens((count) => jwt({ exp: inSeconds(count < 3 ? 2 : 600), jti: `${count}` }));
   const connecting = connect(script.transport, { token: source.token });
   const server = await script.connection();
   await server.accept();

@@ -8,7 +8,7 @@ import { connectPacket } from "../../src/client/connect.ts";
 import { createEngine } from "../../src/client/engine.ts";
 import type { Incoming } from "../../src/client/incoming.ts";
 import { MqttError } from "../../src/client/mqtt-error.ts";
-import type { Ask, Outgoing } from "../../src/client/outbound.ts";
+import type { Ask } from "../../src/client/outbound.ts";
 import { packetCutter } from "../../src/client/packet-cutter.ts";
 import { decodePacket } from "../../src/client/packet-decoder.ts";
 import { acknowledgement, encodePacket } from "../../src/client/packet-encoder.ts";
@@ -120,9 +120,9 @@ function encodeByClient(packet: Packet, level: Level): Uint8Array {
   engine.properties = {};
   let written = new Uint8Array();
   const answer =
-    (wanted: string, item: Partial<Outgoing>): Ask =>
+    (wanted: string, { packetId = 0, dup = false }): Ask =>
     (name, _awaits, _wait, encode) => {
-      if (name === wanted) written = new Uint8Array(encode(item as Outgoing));
+      if (name === wanted) written = new Uint8Array(encode(packetId, dup));
       return Promise.resolve(SUCCESS);
     };
   switch (packet.type) {
@@ -226,7 +226,7 @@ describe("what the client writes, the broker's codec reads", () => {
       const engine = createEngine({});
       engine.properties = {};
       engine.ask = async (_name, _awaits, _wait, write) => {
-        write({ packetId: 0 } as Outgoing);
+        write(0, false);
         return SUCCESS;
       };
       createPublish(engine, {});
