@@ -111,13 +111,15 @@ export function createOutbound(engine: Engine, { queueMax = 1_000 }: ClientOptio
   for (const type of [4, PUBREC, PUBCOMP, SUBACK, 11]) engine.handlers[type] = answering(engine, pending);
   return (state) => {
     if (state !== "online") return;
-    // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
-    quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : 20);
-    // What is pending may be waiting to be said again too.
-    const all = new Set([...pending.values(), ...queue]);
-    queue.clear();
+    quota = 0;
+    const again = [...pending.values()];
     // When every part has heard of it, and subscriptions were made again.
     queueMicrotask(() => {
+      // MQTT 3.1.1 servers do not say how many they take at once; some take no more than 20.
+      quota = engine.properties.receiveMaximum ?? (engine.level === 5 ? 65_535 : 20);
+      // What is pending may be waiting to be said again too.
+      const all = new Set([...again, ...queue]);
+      queue.clear();
       for (const item of all) item.resume();
     });
   };

@@ -223,3 +223,16 @@ test("a signal holds no client that has ended", async () => {
   await client.close();
   expect(listeners).toBe(0);
 });
+
+// outbound.ts, the listener: what was published in the very moment of connecting left before what had waited for it.
+test("what has waited for a connection leaves before what is published when it is there", async () => {
+  const { client, script, server } = await pair();
+  server.cut();
+  client.publish("a", "1", { qos: 1 }).catch(() => {});
+  const again = await script.connection();
+  await again.packet("connect");
+  void Promise.resolve().then(() => client.publish("a", "2", { qos: 1 }).catch(() => {}));
+  again.say({ type: "connack", sessionPresent: true, reasonCode: 0, properties: {} });
+  for (const text of ["1", "2"]) expect((await again.packet("publish")).payload).toEqual(bytes(text));
+  await client.close();
+});
