@@ -2,12 +2,11 @@
 import type { Packet } from "../../src/core/codec/packet.ts";
 import type { ScriptedConnection } from "./scripted-server.ts";
 
-/** 0: no mistake, to this client. */
-type Code = number;
 type Misdeed = readonly [
   name: string,
-  large: Code,
-  small: Code,
+  /** 0: no mistake, to this client. */
+  large: number,
+  small: number,
   misbehave: (server: ScriptedConnection) => void,
   options?: { readonly packetBytesMax: number },
 ];
