@@ -7,8 +7,6 @@ import { ABORTED, CLOSED, DEADLINE, MqttError } from "./mqtt-error.ts";
 
 export interface Operation<T> {
   readonly promise: Promise<T>;
-  /** The kind of packet that it waits to be answered. */
-  readonly packet: string;
   readonly done: boolean;
   /** Resolves, or rejects with an Error; the first time only. */
   settle(answer: T | Error): void;
@@ -24,7 +22,6 @@ export function operation<T>(
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const self = {
     promise,
-    packet,
     done: false,
     settle(answer: T | Error): void {
       self.done = true;

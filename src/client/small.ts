@@ -3,9 +3,8 @@
  * sessions, with properties by their identifiers. See README.md beside it.
  *
  * Its state is in local variables, which minify to one letter; fields do not. What it shares with `rqtt/client` is the wire,
- * the cutter and the error.
+ * the cutter, the error and the writing of packets.
  */
-import type { Payload } from "./client-options.ts";
 import { ABORTED, CLOSED, MqttError, refuse } from "./mqtt-error.ts";
 import { encodePacket, field, integer, toBytes } from "./packet-encoder.ts";
 import { createConnection } from "./small/connection.ts";
@@ -45,7 +44,6 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
       39: options.packetBytesMax ?? 2 ** 20,
       ...options.properties,
     };
-    const optional = (value?: Payload): number[] => (value ? field(value) : []);
     // MQTT 5.0 section 3.1.
     const hello = (isFresh: boolean, clientId: string): Uint8Array =>
       encodePacket(0x10, [
@@ -59,8 +57,7 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
         ...propertyList(announced),
         ...field(clientId),
         ...(will ? [...propertyList(will.properties), ...field(will.topic), ...field(toBytes(will.payload))] : []),
-        ...optional(username),
-        ...optional(password),
+        ...[username, password].flatMap((value) => (value ? field(value) : [])),
       ]);
     // The rest is there when somebody gets to see it.
     const client = {} as OpenClient;
@@ -79,6 +76,7 @@ export function connect(target: string | URL | Transport, options: SmallOptions 
         resolve(client);
       },
       (error) => {
+        signal?.removeEventListener("abort", abort);
         for (const lasting of everything()) lasting.end(error);
         reject(error);
       },

@@ -505,27 +505,3 @@ test("waits double, with chance in them, up to the longest, and begin anew with 
   }
   client.close();
 });
-
-test("a Transport that throws is a connection that was lost: the first time it rejects, later it is tried again", async () => {
-  expect(await rejection(connect("no URL"))).toMatchObject({ code: -4, packet: "connect" });
-  const script = new ScriptedServer();
-  let attempts = 0;
-  const connecting = connect(
-    (...callbacks) => {
-      if (++attempts === 2) throw new Error("not now");
-      return script.transport(...callbacks);
-    },
-    { retryMs: 1 },
-  );
-  const server = await script.connection();
-  await server.accept();
-  const client = await connecting;
-  const states: unknown[] = [];
-  client.onstate = (state, error) => states.push(state, error?.reasonString);
-  server.cut();
-  await (await script.connection()).accept({}, true);
-  await client.publish("a", "b");
-  expect(states).toContain("Error: not now");
-  expect(client.state).toBe("online");
-  client.close();
-});

@@ -35,7 +35,6 @@ export function createConnection(
   let timer: ReturnType<typeof setTimeout> | undefined;
   /** Before the next attempt; 0 as long as there was no connection, and when there is to be no other. */
   let waitMs = 0;
-
   const become = async (state: ClientState, error?: MqttError): Promise<void> => {
     client.state = state;
     // Not within what is being done here: what the listener throws is not ours to catch.
@@ -66,8 +65,9 @@ export function createConnection(
     if (flags > +!isFresh) refuse(0x82);
     clearTimeout(timer);
     isFresh = pinged = false;
-    waitMs = retryMs;
     client.sessionPresent = flags > 0;
+    client.isInDoubt = waitMs > retryMs * 2;
+    waitMs = retryMs;
     client.properties = properties;
     client.clientId = clientId = properties[18] ?? clientId;
     become("online");
@@ -76,7 +76,7 @@ export function createConnection(
     if (seconds)
       timer = setInterval(() => {
         if (pinged) lose(new MqttError(0x8d, "pingreq"), [0x8d]);
-        else send(encodePacket(0xc0, []));
+        else send(encodePacket(0xc0));
         pinged = true;
       }, seconds * 750);
     online();
@@ -106,7 +106,7 @@ export function createConnection(
       },
       (reason) => lose(new MqttError(LOST, "connect", reason)),
     );
-    timer = setTimeout(lose, deadlineMs, new MqttError(DEADLINE, "connect"));
+    timer = setTimeout(lose, Math.min(deadlineMs, 2e9), new MqttError(DEADLINE, "connect"));
   };
   return [send, lose, open] as const;
 }

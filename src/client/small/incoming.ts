@@ -80,7 +80,7 @@ export function createIncoming(
     unclaimed = [];
     isOlder &&= client.sessionPresent;
   };
-  /** Somebody has subscribed: messages of a session older than this client may be for them. */
+  /** Somebody subscribes: messages of a session older than this client may be for them. */
   const claim = (): void => {
     for (const route of unclaimed.splice(0)) route();
   };

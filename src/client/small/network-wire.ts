@@ -26,26 +26,20 @@ export function openWire(
         broken(error as MqttError);
       }
     };
-  let wire: Wire | undefined;
-  try {
-    wire = transport(
-      live(opened) as () => void,
-      live(
-        packetCutter(packetBytesMax, (first, body) => {
-          take(first, body);
-          return isOpen;
-        }),
-      ),
-      live(lost),
-    );
-  } catch (error) {
-    // As any other connection that is lost: when its owner has it.
-    queueMicrotask(() => live(lost)(`${error}`));
-  }
+  const wire = transport(
+    live(opened) as () => void,
+    live(
+      packetCutter(packetBytesMax, (first, body) => {
+        take(first, body);
+        return isOpen;
+      }),
+    ),
+    live(lost),
+  );
   const hangUp = (): void => {
     if (!isOpen) return;
     isOpen = false;
-    wire?.close();
+    wire.close();
   };
-  return [wire!, hangUp];
+  return [wire, hangUp];
 }

@@ -31,7 +31,10 @@ export type Ask = (
   payload?: Uint8Array,
 ) => Promise<SmallAnswer>;
 
-/** Answers with what asks, what takes an answer, what begins a connection, and everything that ends with the client. */
+/**
+ * Answers with what asks, what takes an answer, what begins a connection, and everything that ends with the client: each
+ * once, as what is pending may be waiting to be said again too. What is no signal throws before there is a timer.
+ */
 export function createOutgoing(
   client: OpenClient,
   send: (bytes: Uint8Array) => void,
@@ -44,7 +47,7 @@ export function createOutgoing(
   let lastId = 0;
   let quota = 0;
 
-  const everything = (): Lasting[] => [...readers, ...pending.values(), ...queue];
+  const everything = (): Set<Lasting> => new Set([...readers, ...pending.values(), ...queue]);
 
   const ask: Ask = (packet, first, fields, { signal, deadlineMs = longestMs }, payload) =>
     new Promise((resolve, reject) => {
@@ -78,8 +81,8 @@ export function createOutgoing(
                 while (pending.has(lastId));
                 pending.set((id ||= lastId), self);
               }
-              const said = encodePacket(first | dup, fields(integer(isAsked ? 2 : 0, id)), payload);
-              if (said.length > (client.properties[39] ?? 2 ** 28)) refuse(0x95);
+              const said = encodePacket(first | dup, fields(isAsked ? integer(2, id) : []), payload);
+              if (said.length > client.properties[39]!) refuse(0x95);
               if (isPublish) quota--;
               send(said);
               if (!isAsked) self.give(0x40, 0, {});
@@ -97,8 +100,8 @@ export function createOutgoing(
         },
       };
       const abort = (): void => fail(ABORTED, "", signal!.reason);
-      const timer = setTimeout(fail, deadlineMs, DEADLINE);
       signal?.addEventListener("abort", abort);
+      const timer = setTimeout(fail, Math.min(deadlineMs, 2e9), DEADLINE);
       if (signal?.aborted) abort();
       else if (client.state === "closed") fail(CLOSED);
       else if (queue.size >= queueMax) fail(0x97);

@@ -19,6 +19,7 @@ export interface Reader extends Lasting, SmallSubscription {
   give(message: SmallMessage): void;
 }
 
+/** What was kept for somebody is given before what comes while the subscription is asked for; what is given up is acknowledged. */
 export function createSubscribe(
   client: OpenClient,
   ask: Ask,
@@ -70,11 +71,11 @@ export function createSubscribe(
       readers.delete(self);
       if (error?.code !== CLOSED) failure = error;
       wake?.();
+      if (!error) for (const message of [last, ...waiting.splice(0)]) message?.ack();
     };
     const unsubscribe = async () => {
       if (readers.has(self)) {
         end();
-        for (const message of [last, ...waiting.splice(0)]) message?.ack();
         if (!sameFilter()) {
           await ask("unsubscribe", 0xa2, (packetId) => [...packetId, 0, ...field(filter)], {});
         }
@@ -96,12 +97,13 @@ export function createSubscribe(
         } else self.dropped++;
       },
       resume() {
-        // What was not acknowledged is sent again; or the server knows nothing of it.
+        // What was not acknowledged is sent again.
         if (client.sessionPresent) waiting = waiting.filter((message) => !message.qos);
-        else if (granted) request({ deadlineMs: 1e9 }).catch(end);
+        if (granted && (client.isInDoubt || !client.sessionPresent)) request({ deadlineMs: 1e9 }).catch(end);
       },
     });
     readers.add(self);
+    claim();
     try {
       await request(options);
     } catch (error) {
@@ -110,7 +112,6 @@ export function createSubscribe(
       end();
       throw error;
     }
-    claim();
     return self;
   };
 }

@@ -117,4 +117,7 @@ export interface SmallClient {
 }
 
 /** The client as its parts see it. */
-export type OpenClient = { -readonly [Name in keyof SmallClient]: SmallClient[Name] };
+export type OpenClient = { -readonly [Name in keyof SmallClient]: SmallClient[Name] } & {
+  /** Whether this was not the first attempt to connect again: the session may be one's that was not answered, and empty. */
+  isInDoubt?: boolean;
+};
