@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { type Client, type ClientOptions, connect, type Message, type Transport } from "rqtt/client";
 import { readable } from "rqtt/client/readable";
 import { uniqueName } from "../interop/suite.ts";
+import { COMMON_SCENARIOS, texts } from "./common-scenarios.ts";
 
 export interface ClientTarget {
   readonly name: string;
@@ -33,24 +34,20 @@ export async function take(messages: AsyncIterator<Message>, count: number): Pro
   return taken;
 }
 
-const texts = async (messages: AsyncIterator<Message>, count: number): Promise<string[]> =>
-  (await take(messages, count)).map((message) => message.text());
-
 type Scenario = readonly [name: string, run: (target: ClientTarget) => Promise<void>, only?: 5];
 
 const SCENARIOS: readonly Scenario[] = [
+  ...COMMON_SCENARIOS.map(
+    ([name, run, only]): Scenario => [name, (target) => run((options) => join(target, options)), only],
+  ),
   ["publishes and receives at every QoS, in order", everyQos],
-  ["carries 1 MB unchanged", large],
-  ["routes each message to its subscription, overlapping ones too", routing],
-  ["has no more messages of a subscription that was left", leaving],
   ["takes up its session: what came meanwhile is delivered", resuming],
   ["gives messages of an older session to whoever subscribes to them", unclaimed],
   ["has its Will published when it asks for that", will],
   ["is not sent more than its Receive Maximum while it does not acknowledge", backPressure, 5],
-  ["publishes more than the server's Receive Maximum at once", flood],
+  ["publishes more than the server's Receive Maximum at once, at QoS 2", flood],
   ["carries the properties of a message", properties, 5],
   ["has a request answered", requests, 5],
-  ["shares a subscription", shared, 5],
   ["reads as a stream", stream],
 ];
 
@@ -77,50 +74,6 @@ async function everyQos(target: ClientTarget): Promise<void> {
   expect(messages.map((message) => [message.topic, message.text(), message.qos])).toEqual(
     [0, 1, 2, 1, 0].map((qos) => [topic, `${qos} ü`, qos as 0 | 1 | 2]),
   );
-}
-
-async function large(target: ClientTarget): Promise<void> {
-  const topic = uniqueName("large");
-  const client = await join(target, { packetBytesMax: 2 ** 21 });
-  const subscription = await client.subscribe(topic, { qos: 1 });
-  const payload = new Uint8Array(1_000_000).map((_, index) => index * 7);
-  await client.publish(topic, payload, { qos: 1 });
-  const [message] = await take(subscription, 1);
-  expect(Buffer.compare(message!.bytes, payload)).toBe(0);
-}
-
-async function routing(target: ClientTarget): Promise<void> {
-  const topic = uniqueName("route");
-  const client = await join(target);
-  const one = await client.subscribe(`${topic}/1`, { qos: 1 });
-  const any = await client.subscribe(`${topic}/+`, { qos: 1 });
-  const again = await client.subscribe(`${topic}/1`, { qos: 1 });
-  await client.publish(`${topic}/2`, "two", { qos: 1 });
-  await client.publish(`${topic}/1`, "one", { qos: 1 });
-  await client.publish(`${topic}/1`, "end", { qos: 1 });
-  // A broker may send one copy for overlapping subscriptions or several; each reader has each message.
-  expect((await texts(one, 2))[0]).toBe("one");
-  expect((await texts(again, 2))[0]).toBe("one");
-  expect(await texts(any, 2)).toEqual(["two", "one"]);
-}
-
-async function leaving(target: ClientTarget): Promise<void> {
-  const topic = uniqueName("leave");
-  const client = await join(target);
-  const watcher = await client.subscribe(`${topic}/#`, { qos: 1 });
-  const subscription = await client.subscribe(`${topic}/a`, { qos: 1 });
-  await client.publish(`${topic}/a`, "1", { qos: 1 });
-  let seen = 0;
-  for await (const message of subscription) {
-    expect(message.text()).toBe("1");
-    seen++;
-    break;
-  }
-  await client.publish(`${topic}/a`, "2", { qos: 1 });
-  await client.publish(`${topic}/b`, "3", { qos: 1 });
-  while ((await texts(watcher, 1))[0] !== "3");
-  expect(await subscription.next()).toEqual({ done: true, value: undefined });
-  expect(seen).toBe(1);
 }
 
 async function resuming(target: ClientTarget): Promise<void> {
@@ -228,17 +181,6 @@ async function requests(target: ClientTarget): Promise<void> {
   const answers = await Promise.all(["1", "2"].map((text) => client.request(topic, text)));
   expect(answers.map((answer) => answer.json())).toEqual([2, 4]);
   await serving;
-}
-
-async function shared(target: ClientTarget): Promise<void> {
-  const topic = uniqueName("shared");
-  const client = await join(target);
-  const other = await join(target);
-  const mine = await client.subscribe(`$share/g/${topic}`, { qos: 1 });
-  const theirs = await other.subscribe(`$share/g/${topic}`, { qos: 1 });
-  for (let i = 0; i < 4; i++) await client.publish(topic, `${i}`, { qos: 1 });
-  const all = [...(await texts(mine, 2)), ...(await texts(theirs, 2))];
-  expect(all.sort()).toEqual(["0", "1", "2", "3"]);
 }
 
 async function stream(target: ClientTarget): Promise<void> {

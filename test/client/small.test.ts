@@ -5,10 +5,11 @@ import { createBroker, type RunningBroker } from "rqtt";
 import { inProcess } from "rqtt/client/in-process";
 import { connect, MqttError } from "rqtt/client/small";
 import { tcp } from "rqtt/client/tcp";
-import type { SmallClient, SmallMessage, SmallOptions } from "../../src/client/small/small-options.ts";
+import type { SmallClient, SmallOptions } from "../../src/client/small/small-options.ts";
 import type { Transport } from "../../src/client/transport.ts";
 import { uniqueName } from "../interop/suite.ts";
 import { type BrokerProcess, startBroker, startMosquitto } from "../support/broker-process.ts";
+import { COMMON_SCENARIOS, texts } from "./common-scenarios.ts";
 import { rejection } from "./scripted-server.ts";
 
 type Target = () => string | Transport;
@@ -22,27 +23,15 @@ async function join(target: Target, options: SmallOptions = {}): Promise<SmallCl
   return client;
 }
 
-async function texts(messages: AsyncIterator<SmallMessage>, count: number): Promise<string[]> {
-  const taken: string[] = [];
-  while (taken.length < count) {
-    const { done, value } = await messages.next();
-    if (done) throw new Error(`ended after ${taken.length} of ${count} messages`);
-    taken.push(value.text());
-  }
-  return taken;
-}
-
 const SCENARIOS: readonly (readonly [name: string, run: (target: Target) => Promise<void>])[] = [
+  ...COMMON_SCENARIOS.map(
+    ([name, run]) => [name, (target: Target) => run((options) => join(target, options))] as const,
+  ),
   ["publishes and receives at both QoS, in order", bothQos],
-  ["carries 1 MB unchanged", large],
-  ["routes each message to its subscription, overlapping ones too", routing],
-  ["has no more messages of a subscription that was left", leaving],
   ["takes up its session: what came before anybody subscribed is delivered", resuming],
   ["has its Will published, with its properties, when it is taken over", will],
   ["is not sent more than its Receive Maximum while it does not acknowledge", backPressure],
-  ["publishes more than the server's Receive Maximum at once", flood],
   ["carries properties of every kind", properties],
-  ["shares a subscription", shared],
   ["subscribes as it says: No Local, Retain As Published, Retain Handling", subscriptionOptions],
   ["is told who it is, and what the server can do", introduction],
 ];
@@ -72,54 +61,6 @@ async function bothQos(target: Target): Promise<void> {
   await client.publish(topic);
   expect((await subscription.next()).value!.bytes).toEqual(new Uint8Array());
   expect((await client.subscribe(`${topic}/0`)).qos).toBe(0);
-}
-
-async function large(target: Target): Promise<void> {
-  const topic = uniqueName("large");
-  const client = await join(target, { packetBytesMax: 2 ** 21 });
-  const subscription = await client.subscribe(topic, { qos: 1 });
-  const payload = new Uint8Array(1_000_000).map((_, index) => index * 7);
-  await client.publish(topic, payload, { qos: 1 });
-  expect(Buffer.compare((await subscription.next()).value!.bytes, payload)).toBe(0);
-}
-
-async function routing(target: Target): Promise<void> {
-  const topic = uniqueName("route");
-  const client = await join(target);
-  const one = await client.subscribe(`${topic}/1`, { qos: 1 });
-  const any = await client.subscribe(`${topic}/+`, { qos: 1 });
-  const again = await client.subscribe(`${topic}/1`, { qos: 1 });
-  await client.publish(`${topic}/2`, "two", { qos: 1 });
-  await client.publish(`${topic}/1`, "one", { qos: 1 });
-  await client.publish(`${topic}/1`, "end", { qos: 1 });
-  expect((await texts(one, 2))[0]).toBe("one");
-  expect((await texts(again, 2))[0]).toBe("one");
-  expect(await texts(any, 3)).toEqual(["two", "one", "end"]);
-  // One of two that share a filter leaves: the other goes on.
-  await one.unsubscribe();
-  await client.publish(`${topic}/1`, "more", { qos: 1 });
-  expect(await texts(again, 1)).toEqual(["more"]);
-  expect(await one.next()).toEqual({ done: true, value: undefined });
-}
-
-async function leaving(target: Target): Promise<void> {
-  const topic = uniqueName("leave");
-  const client = await join(target);
-  const watcher = await client.subscribe(`${topic}/#`, { qos: 1 });
-  const subscription = await client.subscribe(`${topic}/a`, { qos: 1 });
-  await client.publish(`${topic}/a`, "1", { qos: 1 });
-  let seen = 0;
-  for await (const message of subscription) {
-    expect(message.text()).toBe("1");
-    seen++;
-    break;
-  }
-  await client.publish(`${topic}/a`, "2", { qos: 1 });
-  await client.publish(`${topic}/b`, "3", { qos: 1 });
-  while ((await texts(watcher, 1))[0] !== "3");
-  expect(await subscription.next()).toEqual({ done: true, value: undefined });
-  await subscription.unsubscribe();
-  expect(seen).toBe(1);
 }
 
 async function resuming(target: Target): Promise<void> {
@@ -180,16 +121,6 @@ async function backPressure(target: Target): Promise<void> {
   expect(await texts(subscription, 4)).toEqual(["1", "2", "3", "4"]);
 }
 
-async function flood(target: Target): Promise<void> {
-  const topic = uniqueName("flood");
-  const client = await join(target);
-  const subscription = await client.subscribe(topic, { qos: 1 });
-  const wanted = Array.from({ length: 300 }, (_, index) => `${index}`);
-  const published = Promise.all(wanted.map((text) => client.publish(topic, text, { qos: 1 })));
-  expect(await texts(subscription, 300)).toEqual(wanted);
-  await published;
-}
-
 async function properties(target: Target): Promise<void> {
   const topic = uniqueName("properties");
   const client = await join(target);
@@ -212,17 +143,6 @@ async function properties(target: Target): Promise<void> {
     11: [expect.any(Number)],
   });
   expect(value!.properties[2]).toBeGreaterThan(3_999_999_000);
-}
-
-async function shared(target: Target): Promise<void> {
-  const topic = uniqueName("shared");
-  const client = await join(target);
-  const other = await join(target);
-  const mine = await client.subscribe(`$share/g/${topic}`, { qos: 1 });
-  const theirs = await other.subscribe(`$share/g/${topic}`, { qos: 1 });
-  for (let i = 0; i < 4; i++) await client.publish(topic, `${i}`, { qos: 1 });
-  const all = [...(await texts(mine, 2)), ...(await texts(theirs, 2))];
-  expect(all.sort()).toEqual(["0", "1", "2", "3"]);
 }
 
 async function subscriptionOptions(target: Target): Promise<void> {
