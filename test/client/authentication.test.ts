@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { createBroker } from "rqtt";
-import { connect } from "rqtt/client";
+import { type Client, connect } from "rqtt/client";
 import { inProcess } from "rqtt/client/in-process";
 import jwtPlugin from "../../plugins/jwt.ts";
 import { AUDIENCE, ISSUER, newKey, pemOf, signToken } from "../support/token-kit.ts";
-import { rejection, ScriptedServer } from "./scripted-server.ts";
+import { rejection, type ScriptedConnection, ScriptedServer } from "./scripted-server.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
@@ -23,6 +23,16 @@ function tokens(make: (count: number) => string): { token: () => Promise<string>
       return fetched;
     },
   };
+}
+
+/** A client that is there with `token 1`; the next is `token 2`. */
+async function withTokens(): Promise<{ script: ScriptedServer; server: ScriptedConnection; client: Client }> {
+  const script = new ScriptedServer();
+  const { token } = tokens((count) => `token ${count}`);
+  const connecting = connect(script.transport, { token, retryMs: 1 });
+  const server = await script.connection();
+  await server.accept();
+  return { script, server, client: await connecting };
 }
 
 test("a token goes into CONNECT, and a fresh one into AUTH before the server's auth-expires", async () => {
@@ -64,12 +74,7 @@ test("a JWT that says when it expires needs no word of the server; the next one 
 });
 
 test("a renewal that the server refuses ends in a connection with a fresh token", async () => {
-  const script = new ScriptedServer();
-  const source = tokens((count) => `token ${count}`);
-  const connecting = connect(script.transport, { token: source.token, retryMs: 1 });
-  const server = await script.connection();
-  await server.accept();
-  const client = await connecting;
+  const { script, server, client } = await withTokens();
   const renewing = client.renew();
   renewing.catch(() => {});
   await server.packet("auth");
@@ -81,12 +86,7 @@ test("a renewal that the server refuses ends in a connection with a fresh token"
 });
 
 test("a right that is missing when the connection comes back is asked for again, each time with a fresh token", async () => {
-  const script = new ScriptedServer();
-  const source = tokens((count) => `token ${count}`);
-  const connecting = connect(script.transport, { token: source.token, retryMs: 1 });
-  const server = await script.connection();
-  await server.accept();
-  const client = await connecting;
+  const { script, server, client } = await withTokens();
   server.cut();
   for (const token of ["token 2", "token 3"]) {
     const again = await script.connection();
